@@ -1,0 +1,58 @@
+"""Petal: say what an ETL pipeline does, and choose where each step runs without touching the step.
+
+A lazy table of names: ``import petal`` reads no file and imports no heavy package. The types are in ``__init__.pyi``.
+"""
+
+from importlib import import_module
+
+_NAMES = {
+    "Batches": "petal.spec.views",
+    "Check": "petal.spec.views",
+    "READS": "petal.spec.views",
+    "WRITES": "petal.spec.views",
+    "Context": "petal.spec.context",
+    "Pipeline": "petal.app.pipeline",
+    "Session": "petal.app.session",
+    "node": "petal.authoring.pipeline",
+    "operator": "petal.authoring.decorators",
+    "remote": "petal.authoring.decorators",
+    "cache": "petal.authoring.decorators",
+    "retry": "petal.authoring.decorators",
+    "timeout": "petal.authoring.decorators",
+    "batch": "petal.authoring.decorators",
+    "open_output": "petal.data.files",
+    "hookimpl": "petal.plugin.markers",
+    "register_plugin": "petal.plugin.markers",
+    "Diagnostic": "petal.spec.diagnostic",
+    "Severity": "petal.spec.diagnostic",
+    "Plan": "petal.spec.plan",
+    "PipelineSpec": "petal.spec.pipeline",
+    "Status": "petal.spec.event",
+    "PetalError": "petal.errors",
+    "DefinitionError": "petal.errors",
+    "UsageError": "petal.errors",
+    "InvalidPipeline": "petal.errors",
+    "EnvironmentNotReady": "petal.errors",
+    "DataError": "petal.errors",
+    "RowError": "petal.errors",
+    "StreamConsumed": "petal.errors",
+    "OutputError": "petal.errors",
+    "NodeFailed": "petal.errors",
+    "RunInterrupted": "petal.errors",
+}
+
+__all__ = sorted([*_NAMES, "__version__"])  # noqa: PLE0605
+__version__ = "0.1.0.dev0"
+
+
+def __getattr__(name: str) -> object:
+    module = _NAMES.get(name)
+    if module is None:
+        raise AttributeError(f"module 'petal' has no attribute {name!r}")
+    value = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

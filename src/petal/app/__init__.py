@@ -1,0 +1,1 @@
+"""Floor 8: the only composition root: session and the Pipeline façade."""

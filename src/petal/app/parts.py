@@ -1,0 +1,211 @@
+"""Load a pipeline, from a file of any format or from Python, as a part that planning can resolve."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from petal.app.session import Session, clash_findings, project_of
+from petal.authoring.pipeline import Authored, Entry, author
+from petal.code.loader import beneath, load_file, operators_in
+from petal.config.decode import decode
+from petal.config.syntax import Document, format_of, parse
+from petal.errors import Location, PetalError, UsageError
+from petal.interfaces.source import Part, Source
+from petal.planning.findings import did_you_mean
+from petal.plugin.registry import Operator, Scope, Scopes
+from petal.spec.diagnostic import Diagnostic, Severity
+from petal.spec.pipeline import PipelineSpec
+
+
+class FileSource:
+    """Places in a pipeline file."""
+
+    def __init__(self, document: Document) -> None:
+        self.file: str | None = document.file
+        self._document = document
+
+    def locate(self, path: tuple[str | int, ...], *, key: bool = False) -> Location | None:
+        """Find a value, or its key, in the text."""
+        line, column = self._document.locate(path, key=key)
+        return Location(self._document.file, line, column)
+
+
+class PythonSource:
+    """Places in Python: where each node's operator is defined."""
+
+    def __init__(self, places: tuple[Location | None, ...], file: str | None = None) -> None:
+        self.file = file
+        self._places = places
+
+    def locate(self, path: tuple[str | int, ...], *, key: bool = False) -> Location | None:  # noqa: ARG002
+        """Find the operator of the node that a path leads to."""
+        if len(path) > 1 and path[0] == "nodes":
+            return self._places[int(path[1])]
+        return Location(self.file) if self.file else None
+
+
+class LoadedPart:
+    """A pipeline with its names and places (see :class:`petal.interfaces.source.Part`)."""
+
+    def __init__(
+        self,
+        spec: PipelineSpec,
+        source: Source,
+        names: Scopes,
+        folder: str,
+        *,
+        root: str,
+        findings: list[Diagnostic] | None = None,
+        implied: frozenset[str] = frozenset(),
+        blind: bool = False,
+        folders: tuple[str, ...] = (),
+    ) -> None:
+        self.spec = spec
+        self.source = source
+        self.names = names
+        self.folder = folder
+        self.root = root
+        self.findings = findings or []
+        self.implied = implied
+        self.blind = blind
+        self.folders = folders
+
+
+class OwnScope:
+    """The operators that a pipeline written in Python is made of (a :class:`petal.plugin.registry.Lookup`)."""
+
+    def __init__(self, entries: dict[str, Entry]) -> None:
+        self._entries = entries
+
+    def find(self, name: str) -> Operator | None:
+        """Return the operator of that name."""
+        entry = self._entries.get(name)
+        return None if entry is None else Operator(entry.spec, entry.target, entry.origin)
+
+    def origin(self, name: str) -> str | None:
+        """Return where an operator came from."""
+        entry = self._entries.get(name)
+        return None if entry is None else entry.origin
+
+    def names(self) -> list[str]:
+        """Return all names."""
+        return list(self._entries)
+
+
+class Parts:
+    """Loads parts for one session, each file once.
+
+    Attributes:
+        folders: Folders whose Python must be importable while the pipeline runs.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._loaded: dict[str, LoadedPart] = {}
+        self.folders: list[str] = []
+
+    def module(self, path: str, parent: Part) -> Part:
+        """Load a module's file (a :class:`petal.interfaces.source.PartLoader`)."""
+        root = parent.root if isinstance(parent, LoadedPart) else project_of(parent.folder)
+        full = Path(parent.folder, path)
+        if Path(path).is_absolute() or not beneath(full, root):
+            raise PetalError(
+                f"module file `{path}` does not lie beneath the project",
+                hint=f"move it beneath {root}; paths are relative to the file that names them",
+                code="outside-project",
+            )
+        shown = os.path.join(os.path.dirname(parent.source.file or ""), path)
+        return self.file(os.path.normpath(shown) if parent.source.file else str(full), root=root, real=full)
+
+    def file(self, shown: str, *, root: str | None = None, real: Path | None = None) -> LoadedPart:
+        """Load a pipeline file; ``shown`` is how the user named it.
+
+        Raises:
+            PetalError: It does not exist, cannot be read, or has no known format.
+        """
+        path = Path(real if real is not None else shown)
+        key = os.path.realpath(path)
+        if key not in self._loaded:
+            folder = str(path.parent)
+            root = root or project_of(folder)
+            if path.suffix == ".py":
+                part = self._python(path, shown, folder, root)
+            else:
+                part = self._document(path, shown, folder, root)
+            self.folders += part.folders
+            self._loaded[key] = part
+        return self._loaded[key]
+
+    def _document(self, path: Path, shown: str, folder: str, root: str) -> LoadedPart:
+        format = format_of(path.name)
+        if format is None:
+            raise UsageError(
+                f"`{shown}` is no pipeline file: its ending is not one of .yaml, .yml, .json, .toml, .py",
+                hint="rename it by what it holds",
+                code="unknown-format",
+            )
+        document = parse(_read(path, shown), shown, format)
+        spec, findings = decode(document)
+        source = FileSource(document)
+        if not spec.name:
+            import msgspec
+
+            spec = msgspec.structs.replace(spec, name=path.stem)
+
+        def report(i: int, code: str, message: str, hint: str | None) -> None:
+            place = source.locate(("plugins", i))
+            line, column = (place.line, place.column) if place else (0, 0)
+            findings.append(Diagnostic(code, Severity.ERROR, message, shown, line, column, hint))
+
+        named, folders = self._session.named_scope(spec.plugins, folder, root, report)
+        findings += clash_findings(named, shown)
+        names = self._session.scopes(Scope(), named)
+        blind = bool(spec.plugins) and not self._session.load_code
+        return LoadedPart(
+            spec, source, names, folder, root=root, findings=findings, blind=blind, folders=tuple(folders)
+        )
+
+    def _python(self, path: Path, shown: str, folder: str, root: str) -> LoadedPart:
+        from petal.app.pipeline import Pipeline
+
+        module = load_file(path)
+        made = [v for v in vars(module).values() if isinstance(v, Pipeline)]
+        if made:
+            return made[-1].part
+        authored = author(operators_in(module), path.stem)
+        return self.authored(authored, folder, root=root, file=shown, module=module)
+
+    def authored(
+        self, authored: Authored, folder: str, *, root: str | None = None, file: str | None = None, module: Any = None
+    ) -> LoadedPart:
+        """Make a part of a pipeline written in Python."""
+        named = Scope()
+        if module is not None:
+            self._session.take(module, f"./{Path(file or folder).name}", named)
+        names = self._session.scopes(OwnScope(authored.operators), named)
+        return LoadedPart(
+            authored.spec,
+            PythonSource(authored.places, file),
+            names,
+            folder,
+            root=root or folder,
+            implied=authored.implied,
+            folders=(folder,) if file else (),
+        )
+
+
+def _read(path: Path, shown: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        others = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UsageError(
+            f"there is no file `{shown}`", hint=did_you_mean(path.name, others), code="no-such-file"
+        ) from None
+    except IsADirectoryError:
+        raise UsageError(f"`{shown}` is a folder", hint="name the pipeline file inside it", code="no-such-file") from None
+    except OSError as error:
+        raise UsageError(f"cannot read `{shown}`: {error.strerror}", code="no-such-file") from None
+

@@ -1,0 +1,126 @@
+"""A session: the plugins and settings that pipelines are loaded with. There is no global one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from petal.app.builtin import BuiltIn
+from petal.code.loader import beneath, load_file, load_module, operators_in, project_root
+from petal.errors import PetalError
+from petal.plugin.manager import PluginManager
+from petal.plugin.registry import Lookup, Scope, Scopes
+from petal.spec.diagnostic import Diagnostic, Severity
+
+
+class Session:
+    """Holds what pipelines share: the plugin manager, loaded Python files, whether to load any.
+
+    Args:
+        plugins: Installed plugins to take part, by name (``-p NAME``); ``no:NAME`` keeps one out.
+        load_code: Whether the Python files of pipelines are imported; without, their operators are unknown (S7.3).
+        environment: What ``${env:…}`` is looked up in; by default the process's environment.
+    """
+
+    def __init__(
+        self,
+        *,
+        plugins: Iterable[str] = (),
+        load_code: bool = True,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.environment: Mapping[str, str] = os.environ if environment is None else environment
+        self.load_code = load_code
+        self.plugins = PluginManager(BuiltIn())
+        for name in plugins:
+            if name.startswith("no:"):
+                self.plugins.disable(name.removeprefix("no:"))
+        for name in (*filter(None, self.environment.get("PETAL_PLUGINS", "").split(",")), *plugins):
+            if not name.startswith("no:"):
+                self.plugins.load(name.strip())
+
+    def register(self, plugin: object, name: str | None = None) -> None:
+        """Add a plugin: a module, class or instance of hook implementations."""
+        self.plugins.register(plugin, name)
+
+    def scopes(self, own: Lookup, named: Scope) -> Scopes:
+        """Chain the scopes in which a pipeline's operator names are looked up (S2.5)."""
+        return self.plugins.scopes_for(own, named)
+
+    def named_scope(
+        self, plugins: tuple[str, ...], folder: str, root: str, report: Any
+    ) -> tuple[Scope, list[str]]:
+        """Load what a pipeline's ``plugins:`` names.
+
+        Args:
+            plugins: The entries, as written.
+            folder: The folder of the file that says so.
+            root: The project's root: Python files lie beneath it.
+            report: Called with position, code, message and hint of each that cannot be loaded.
+
+        Returns:
+            The operators found, and the Python folders that must be importable when they run.
+        """
+        scope = Scope()
+        folders: list[str] = []
+        for i, entry in enumerate(plugins):
+            try:
+                folders += self._load_entry(entry, folder, root, scope)
+            except PetalError as error:
+                report(i, error.code, _one_line(error), error.hint)
+        return scope, folders
+
+    def _load_entry(self, entry: str, folder: str, root: str, scope: Scope) -> list[str]:
+        if entry.endswith(".py") or entry.startswith((".", "/")) or os.sep in entry:
+            path = Path(folder, entry)
+            if Path(entry).is_absolute() or not beneath(path, root):
+                raise PetalError(
+                    f"plugin file `{entry}` does not lie beneath the project",
+                    hint=f"move it beneath {root}, or install it as a package",
+                    code="outside-project",
+                )
+            if self.load_code:
+                self.take(load_file(path), f"./{path.name}", scope)
+            return [str(path.parent)]
+        if entry in self.plugins.installed():
+            if not self.plugins.load(entry):
+                info = next((p for p in self.plugins.plugins() if p.name == entry), None)
+                raise PetalError(
+                    f"plugin `{entry}` is {info.state if info else 'broken'}: {info.reason if info else ''}".rstrip(": "),
+                    hint="`petal plugins` shows every plugin and its state",
+                    code="broken-plugin",
+                )
+            return []
+        if self.load_code:
+            self.take(load_module(entry), entry, scope)
+        return []
+
+    def take(self, module: Any, origin: str, scope: Scope) -> None:
+        """Register a module: its hook implementations with the manager, its operators in a scope."""
+        scope.extend(self.plugins.register_module(module, origin, operators_in(module)))
+
+
+def _one_line(error: PetalError) -> str:
+    place = f"{error.location}: " if error.location is not None else ""
+    return f"{place}{error.message}"
+
+
+def project_of(folder: str) -> str:
+    """Return the root of the project that a folder belongs to (S7.3)."""
+    return str(project_root(Path(folder)))
+
+
+def clash_findings(scope: Scope, file: str | None) -> list[Diagnostic]:
+    """Report every name that two operators of one scope share (S2.5)."""
+    return [
+        Diagnostic(
+            "operator-clash",
+            Severity.ERROR,
+            f"two operators are called `{name}`: one from {first}, one from {second}",
+            file,
+            hint="rename one: @operator(name=...)",
+        )
+        for name, first, second in scope.clashes
+    ]

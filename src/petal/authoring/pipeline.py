@@ -1,0 +1,295 @@
+"""Functions and ``node()`` entries to a pipeline specification (S2)."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from petal.errors import DefinitionError, Location
+from petal.spec.operator import OperatorSpec, camel_case
+from petal.spec.pipeline import ID_PATTERN, MISSING, NodeSpec, PipelineSpec
+from petal.spec.policy import NO_POLICIES, Batch, Cache, Effects, Execution, Policies, Retry, seconds
+from petal.spec.signature import describe
+
+_POLICY_WORDS = ("execution", "retry", "timeout", "cache", "batch", "effects")
+
+
+class Node(Struct, frozen=True):
+    """An operator placed in a pipeline: what :func:`node` returns."""
+
+    operator: Any
+    id: str
+    inputs: dict[str, str | tuple[str, ...]]
+    params: dict[str, Any]
+    after: tuple[str, ...] = ()
+    policies: Policies = NO_POLICIES
+    file: str = ""
+    line: int = 0
+
+
+class Entry(Struct, frozen=True):
+    """An operator of a pipeline written in Python: its description, its object, and where it stands."""
+
+    spec: OperatorSpec
+    target: Any
+    origin: str
+
+
+class Authored(Struct, frozen=True):
+    """A pipeline written in Python.
+
+    Attributes:
+        spec: What it says.
+        operators: Its own operators by type name; library operators named by text are not among them.
+        implied: Inputs that no node and nobody else gives (S2.2).
+        places: Where each node was written, by position.
+    """
+
+    spec: PipelineSpec
+    operators: dict[str, Entry]
+    implied: frozenset[str] = frozenset()
+    places: tuple[Location | None, ...] = ()
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def node(
+    operator: Any,
+    *,
+    id: str | None = None,
+    inputs: Mapping[str, str | Iterable[str]] | None = None,
+    after: Iterable[Any] = (),
+    params: Mapping[str, Any] | None = None,
+    policies: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Node:
+    """Place an operator in a pipeline under an id of its own.
+
+    Args:
+        operator: A function, a class with ``process``, or the name of an operator such as ``"FileReader"``.
+        id: The node's id; by default the function's name.
+        inputs: Input name to the node (or ``node.port``) that feeds it; a list for a variadic input.
+        after: Nodes, or their ids, that must have succeeded before.
+        params: Parameters whose names clash with the arguments of this function.
+        policies: ``execution``, ``retry``, ``timeout``, ``cache``, ``batch``, ``effects``, as in a file.
+        more: Parameters of the operator.
+
+    Raises:
+        DefinitionError: The entry cannot work.
+    """
+    if isinstance(operator, Node):
+        raise DefinitionError("node() was given a node", hint="give it the function itself")
+    if isinstance(after, str):
+        after = (after,)
+    name = id if id is not None else _default_id(operator)
+    if not isinstance(name, str) or not ID_PATTERN.fullmatch(name):
+        raise DefinitionError(
+            f"{name!r} is not an id",
+            hint="give one: node(..., id='my_node'); letters, digits, `_` and `-`, beginning with a letter",
+            code="bad-id",
+        )
+    bindings: dict[str, str | tuple[str, ...]] = {}
+    for key, source in (inputs or {}).items():
+        bindings[key] = _id_of(source) if isinstance(source, str) or callable(source) or isinstance(source, Node) else tuple(
+            _id_of(s) for s in source
+        )
+    file, line = "", 0
+    if not callable(operator):
+        caller = sys._getframe(1)
+        file, line = caller.f_code.co_filename, caller.f_lineno
+    return Node(
+        operator,
+        name,
+        bindings,
+        {**(params or {}), **more},
+        tuple(_id_of(a) for a in after),
+        _policies(policies) if policies else NO_POLICIES,
+        file,
+        line,
+    )
+
+
+def author(items: Iterable[Any], name: str, *, places: bool = True) -> Authored:
+    """Make a specification of functions, classes and nodes.
+
+    Raises:
+        DefinitionError: An item is no operator, or two have one id.
+    """
+    entries: dict[str, Entry] = {}
+    by_object: dict[int, str] = {}
+    nodes: list[NodeSpec] = []
+    where: list[Location | None] = []
+    ids: set[str] = set()
+    specs: list[OperatorSpec | None] = []
+    for item in items:
+        placed = item if isinstance(item, Node) else _bare(item)
+        if placed.id in ids:
+            raise DefinitionError(
+                f"two nodes have the id `{placed.id}`",
+                hint=f"give one of them another: node({_default_id(placed.operator)}, id=...)",
+                code="duplicate-id",
+            )
+        ids.add(placed.id)
+        type_name, spec = _type_of(placed, entries, by_object)
+        specs.append(spec)
+        nodes.append(NodeSpec(placed.id, type_name, placed.params, placed.inputs, placed.after, placed.policies))
+        where.append(_place(placed, spec) if places else None)
+    inputs, implied = _implied(nodes, specs, ids)
+    plugins = _plugins(entries)
+    spec = PipelineSpec(name=name, plugins=plugins, inputs=inputs, nodes=tuple(nodes))
+    return Authored(spec, entries, implied, tuple(where))
+
+
+def _bare(item: Any) -> Node:
+    if not inspect.isfunction(item) and not isinstance(item, type):
+        hint = "write node('Name', id=...)" if isinstance(item, str) else "give functions, classes with `process`, or node(...)"
+        raise DefinitionError(f"{item!r:.80} is not an operator", hint=hint, code="not-an-operator")
+    return Node(item, _default_id(item), {}, {})
+
+
+def _default_id(operator: Any) -> str:
+    if isinstance(operator, str):
+        return operator
+    found: str = getattr(operator, "__name__", "")
+    return found
+
+
+def _id_of(source: Any) -> str:
+    if isinstance(source, str):
+        return source
+    return source.id if isinstance(source, Node) else _default_id(source)
+
+
+def _type_of(
+    placed: Node, entries: dict[str, Entry], by_object: dict[int, str]
+) -> tuple[str, OperatorSpec | None]:
+    """Return the type name of a node, entering its operator under it."""
+    target = placed.operator
+    if isinstance(target, str):
+        return target, None
+    known = by_object.get(id(target))
+    if known is not None:
+        return known, entries[known].spec
+    spec = describe(target)
+    type_name = spec.name
+    if "<" in spec.ref or type_name in entries:  # a lambda or nested function has no name of its own to be found by
+        if type_name in entries and "<" not in spec.ref:
+            first = entries[type_name].spec
+            raise DefinitionError(
+                f"two operators are called {type_name}: {first.ref} and {spec.ref}",
+                hint="rename one: @operator(name=...)",
+                code="operator-clash",
+            )
+        if type_name in entries or not type_name.isidentifier():
+            type_name = camel_case(placed.id)
+            if type_name in entries:
+                type_name = placed.id
+            spec = msgspec.structs.replace(spec, name=type_name)
+    by_object[id(target)] = type_name
+    entries[type_name] = Entry(spec, target, _origin(spec))
+    return type_name, spec
+
+
+def _origin(spec: OperatorSpec) -> str:
+    return f"./{Path(spec.file).name}" if spec.file else spec.ref.partition(":")[0]
+
+
+def _place(placed: Node, spec: OperatorSpec | None) -> Location | None:
+    if spec is not None and spec.file:
+        return Location(spec.file, spec.line, 1)
+    return Location(placed.file, placed.line, 1) if placed.file else None
+
+
+def _implied(
+    nodes: list[NodeSpec], specs: list[OperatorSpec | None], ids: set[str]
+) -> tuple[dict[str, Any], frozenset[str]]:
+    """Find the inputs that nobody gives: they become pipeline inputs (S2.2)."""
+    required: dict[str, Any] = {}
+    optional: dict[str, list[Any]] = {}
+    for placed, spec in zip(nodes, specs, strict=True):
+        if spec is None:
+            continue
+        for port in spec.inputs:
+            name = port.name
+            if port.variadic or name in placed.inputs or name in placed.params or (name in ids and name != placed.id):
+                continue
+            if port.default is MISSING:
+                required[name] = MISSING
+            else:
+                optional.setdefault(name, []).append(port.default)
+    inputs = dict(required)
+    for name, defaults in optional.items():
+        if name not in inputs and _is_plain(defaults[0]) and all(_same(d, defaults[0]) for d in defaults[1:]):
+            inputs[name] = defaults[0]
+    return inputs, frozenset(required)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_is_plain(v) for v in value)
+    if isinstance(value, dict):
+        return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other)
+
+
+def _plugins(entries: dict[str, Entry]) -> tuple[str, ...]:
+    """Name the Python files and modules that a pipeline file needs to find these operators (S7.3)."""
+    found: dict[str, None] = {}
+    for entry in entries.values():
+        module = sys.modules.get(entry.spec.ref.partition(":")[0])
+        name = getattr(module, "__name__", "")
+        if name.startswith("petal.library"):
+            continue
+        is_script = name == "__main__" or getattr(module, "__petal_file__", None)
+        file = entry.spec.file
+        if file and (is_script or "." not in name):
+            found[f"./{Path(file).name}"] = None
+        elif name:
+            found[name] = None
+    return tuple(found)
+
+
+def _policies(said: Mapping[str, Any]) -> Policies:
+    """Read policies given in Python, with the short forms of a file."""
+    found: dict[str, Any] = {}
+    for key, value in said.items():
+        if key not in _POLICY_WORDS:
+            raise DefinitionError(f"there is no policy `{key}`", hint=f"the policies are {', '.join(_POLICY_WORDS)}")
+        try:
+            found[key] = _policy(key, value)
+        except (msgspec.ValidationError, ValueError) as error:
+            raise DefinitionError(f"policy `{key}`: {error}", hint="write it as in a pipeline file") from None
+    return Policies(**found)
+
+
+def _policy(key: str, value: Any) -> Any:
+    if value is None or value is False or isinstance(value, Struct):
+        return value
+    if key == "timeout":
+        return seconds(value)
+    if key == "effects":
+        return Effects(value)
+    if key == "execution":
+        if isinstance(value, str):
+            return Execution(value)
+        rest = dict(value)
+        backend = rest.pop("backend", rest.pop("target", "local"))
+        failover = rest.pop("failover", ())
+        return Execution(backend, (failover,) if isinstance(failover, str) else tuple(failover), rest)
+    if key == "retry" and isinstance(value, int) and value is not True:
+        return Retry(max_attempts=value)
+    if key == "batch" and isinstance(value, int) and value is not True:
+        return Batch(size=value)
+    kinds: dict[str, Any] = {"retry": Retry, "cache": Cache, "batch": Batch}
+    if value is True:
+        return kinds[key]()
+    return msgspec.convert(dict(value), kinds[key])

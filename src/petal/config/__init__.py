@@ -1,0 +1,1 @@
+"""Floor 4: pipeline files to and from specs."""

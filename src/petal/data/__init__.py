@@ -1,0 +1,1 @@
+"""Floor 5: the data itself: views and adapters, text, files."""

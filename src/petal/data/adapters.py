@@ -1,0 +1,362 @@
+"""Turn what a producer gives into the view that a consumer asks for (DESIGN.md §4, S3).
+
+What flows is one of: an iterator of items, an iterator of batches (``polars.Series`` or ``polars.DataFrame``), or a
+value. Frame libraries are imported only when data of theirs is at hand or asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, islice
+from typing import Any
+
+from petal.data.records import as_dict, converter, is_mapping_type, is_record, is_record_class
+from petal.errors import DataError, RowError, StreamConsumed
+from petal.spec.pipeline import MISSING
+from petal.spec.views import Seen, View
+
+#: Rows in a batch that is made of items.
+BATCH_ROWS = 8192
+_NOTHING = object()
+
+
+class OneTime:
+    """A stream for an ``Iterable[T]`` input: a second ``iter()`` raises instead of giving nothing (S3.2)."""
+
+    __slots__ = ("_name", "_rows")
+
+    def __init__(self, rows: Iterator[Any], name: str) -> None:
+        self._rows: Iterator[Any] | None = rows
+        self._name = name
+
+    def __iter__(self) -> Iterator[Any]:
+        rows, self._rows = self._rows, None
+        if rows is None:
+            raise StreamConsumed(
+                f"the stream `{self._name}` is iterated a second time, but it flows by only once",
+                hint=f"annotate it `{self._name}: list[...]` to have it all at once",
+            )
+        return rows
+
+    def __next__(self) -> Any:
+        if self._rows is None:
+            raise StreamConsumed(
+                f"the stream `{self._name}` is iterated a second time", hint="keep the iterator that `iter()` gave"
+            )
+        return next(self._rows)
+
+
+def adapt(value: Any, given: Seen, wanted: Seen, name: str) -> Any:
+    """Return ``value`` in the view that ``wanted`` asks for.
+
+    Args:
+        value: An iterator of items or batches where ``given`` is a stream, else any value.
+        given: The producer's side.
+        wanted: The consumer's side; for no annotation at all, a value of MISSING type.
+        name: The input, for messages.
+
+    Raises:
+        DataError: The value cannot be seen that way.
+    """
+    view = wanted.view
+    if view is View.VALUE:
+        if not given.view.streams:
+            return value
+        return list(_as_items(value, given))  # S3.3: an unannotated input takes a stream as a list
+    if not given.view.streams:
+        given, value = _as_stream(value, given, name)
+    if view is View.ITEMS:
+        rows = _as_items(value, given)
+        change = converter(given.element, wanted.element)
+        if change is not None:
+            rows = change(rows)
+        if wanted.container == "async":
+            return AsyncRows(rows)
+        return OneTime(rows, name) if wanted.container == "iterable" else rows
+    if view is View.BATCHES:
+        return _as_batches(value, given, wanted.element)
+    return _whole(value, given, wanted)
+
+
+class AsyncRows:
+    """A plain iterator for an operator that takes ``AsyncIterable[T]``."""
+
+    def __init__(self, rows: Iterator[Any]) -> None:
+        self._rows = rows
+
+    def __aiter__(self) -> AsyncRows:
+        return self
+
+    async def __anext__(self) -> Any:
+        row = next(self._rows, _NOTHING)
+        if row is _NOTHING:
+            raise StopAsyncIteration
+        return row
+
+
+# -- to a stream ----------------------------------------------------------------------------------------------
+
+
+def _as_stream(value: Any, given: Seen, name: str) -> tuple[Seen, Any]:
+    """Open a value as a stream; text, bytes and mappings are never taken apart (S3.1)."""
+    if isinstance(value, str | bytes | bytearray | Mapping) or is_record(value) or value is None:
+        kind = "None" if value is None else f"one {type(value).__name__}"
+        raise DataError(
+            f"`{name}` takes a stream, but was given {kind}",
+            hint=f"return a list of it: one {type(value).__name__} is never taken apart into rows"
+            if value is not None
+            else "return a list, an empty one for no rows",
+        )
+    frame = frame_of(value)
+    if frame is not None:
+        return Seen(View.BATCHES, MISSING), iter([frame])
+    element = given.element if given.view is View.WHOLE else MISSING
+    try:
+        return Seen(View.ITEMS, element, "iterator"), iter(value)
+    except TypeError:
+        raise DataError(
+            f"`{name}` takes a stream, but was given one {type(value).__name__}", hint="return a list or an iterator"
+        ) from None
+
+
+def frame_of(value: Any) -> Any:
+    """Return a Polars Series or DataFrame for anything that is a frame or column, or None."""
+    polars = sys.modules.get("polars")
+    if polars is not None:
+        if isinstance(value, polars.DataFrame | polars.Series):
+            return value
+        if isinstance(value, polars.LazyFrame):
+            return value.collect()
+    if hasattr(value, "__arrow_c_stream__") or hasattr(value, "__dataframe__"):
+        import polars as pl
+
+        frame: Any = pl.DataFrame(value)
+        return frame
+    return None
+
+
+def _as_items(value: Any, given: Seen) -> Iterator[Any]:
+    if given.view is View.BATCHES:
+        return chain.from_iterable(map(batch_rows, value))
+    return iter(value)
+
+
+def batch_rows(batch: Any) -> Iterable[Any]:
+    """Return the rows of a batch: scalars of a Series, dicts of a DataFrame."""
+    if hasattr(batch, "iter_rows"):
+        rows: Iterable[Any] = batch.iter_rows(named=True)
+        return rows
+    items: Iterable[Any] = batch.to_list() if hasattr(batch, "to_list") else batch
+    return items
+
+
+def _as_batches(value: Any, given: Seen, element: object) -> Iterator[Any]:
+    if given.view is View.BATCHES:
+        if element is not MISSING and not isinstance(element, typing.TypeVar) and not is_scalar(element):
+            return _columns(value)
+        return iter(value)
+    return chunked(iter(value), element if is_scalar(element) else given.element)
+
+
+def _columns(batches: Iterator[Any]) -> Iterator[Any]:
+    """Pass DataFrames on; a Series where records are wanted is an error that names both."""
+    for batch in batches:
+        if not hasattr(batch, "columns"):
+            raise DataError(
+                f"records are wanted, but the batch holds single values ({batch.dtype})",
+                hint="put a node between them that makes records (dicts) of the values",
+            )
+        yield batch
+
+
+def is_scalar(element: object) -> bool:
+    """Whether an element type makes a Series rather than a DataFrame."""
+    return isinstance(element, type) and not is_record_class(element) and not is_mapping_type(element) and element is not object
+
+
+def chunked(rows: Iterator[Any], element: object, size: int | None = None) -> Iterator[Any]:
+    """Gather items into batches; the first batch of records fixes their schema (S3.5)."""
+    make = BatchMaker(element)
+    size = size or BATCH_ROWS
+    while piece := list(islice(rows, size)):
+        yield make(piece)
+
+
+class BatchMaker:
+    """Makes one batch after another of lists of rows, all with one schema."""
+
+    def __init__(self, element: object) -> None:
+        self._element = element
+        self._dtype: Any = _NOTHING
+        self._schema: dict[str, Any] | None = None
+        self._done = 0
+
+    def __call__(self, rows: list[Any]) -> Any:
+        """Return a Series of scalars or a DataFrame of records."""
+        batch = self._frame(rows) if is_record(rows[0]) else self._series(rows)
+        self._done += len(rows)
+        return batch
+
+    def _series(self, rows: list[Any]) -> Any:
+        import polars as pl
+
+        if self._dtype is _NOTHING:
+            self._dtype = _DTYPES(pl).get(self._element)  # type: ignore[arg-type]
+        try:
+            series = pl.Series("", rows, dtype=self._dtype, strict=True)
+        except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+            raise self._bad_value(rows, error) from None
+        if self._dtype is None and series.dtype != pl.Null:
+            if series.dtype == pl.Object:
+                raise RowError(
+                    f"row {self._done + 1} holds a {type(rows[0]).__name__}, which no batch can hold",
+                    row=self._done + 1,
+                    hint="yield text, numbers, dates or records (dicts); or let the consumer take `Iterable[...]`",
+                )
+            self._dtype = series.dtype
+        return series
+
+    def _bad_value(self, rows: list[Any], error: Exception) -> RowError:
+        import polars as pl
+
+        for i, row in enumerate(rows):
+            try:
+                pl.Series("", [row], dtype=self._dtype, strict=True)
+            except Exception:
+                number = self._done + i + 1
+                what = f"a stream of {self._dtype}" if self._dtype is not None else "this stream"
+                return RowError(
+                    f"row {number} is {row!r:.80}, which does not fit {what}", row=number, hint="yield rows of one type"
+                )
+        return RowError(f"rows from {self._done + 1} on do not fit together: {error}", row=self._done + 1)
+
+    def _frame(self, rows: list[Any]) -> Any:
+        import polars as pl
+
+        try:
+            dicts = rows if type(rows[0]) is dict else [as_dict(r) for r in rows]
+            frame = pl.DataFrame(dicts, schema=self._schema, infer_schema_length=None, strict=True)
+        except (TypeError, ValueError, OverflowError, AttributeError, pl.exceptions.PolarsError) as error:
+            raise self._bad_record(rows, error) from None
+        if self._schema is None:
+            self._schema = dict(frame.schema)
+        else:
+            self._check_fields(dicts)
+            if any(d == pl.Null for d in self._schema.values()):
+                frame = self._widen(dicts, frame)
+        return frame
+
+    def _widen(self, dicts: list[dict[str, Any]], frame: Any) -> Any:
+        """Give columns that have been empty so far the type of their first values."""
+        import polars as pl
+
+        assert self._schema is not None
+        empty = [n for n, d in self._schema.items() if d == pl.Null and any(r.get(n) is not None for r in dicts)]
+        if not empty:
+            return frame
+        for name in empty:
+            frame = frame.with_columns(pl.Series(name, [r.get(name) for r in dicts], strict=False))
+            self._schema[name] = frame.schema[name]
+        return frame
+
+    def _check_fields(self, dicts: list[dict[str, Any]]) -> None:
+        assert self._schema is not None
+        known = self._schema.keys()
+        for i, row in enumerate(dicts):
+            if not row.keys() <= known:
+                extra = next(k for k in row if k not in known)
+                number = self._done + i + 1
+                raise RowError(
+                    f"row {number} has the field `{extra}`, which the rows before it do not have",
+                    row=number,
+                    field=extra,
+                    hint="give every record the same fields (None where there is no value), or declare a record type",
+                )
+
+    def _bad_record(self, rows: list[Any], error: Exception) -> RowError:
+        import polars as pl
+
+        types = dict(self._schema or {})
+        for i, row in enumerate(rows):
+            number = self._done + i + 1
+            if not is_record(row):
+                return RowError(
+                    f"row {number} is {row!r:.80}, but the rows before it are records", row=number, hint="yield rows of one kind"
+                )
+            for name, value in as_dict(row).items():
+                dtype = types.get(name)
+                try:
+                    column = pl.Series(name, [value], dtype=None if dtype == pl.Null else dtype, strict=True)
+                except Exception:
+                    return RowError(
+                        f"row {number}, field `{name}`: {value!r:.80} does not fit the rows before it",
+                        row=number,
+                        field=name,
+                        hint="give the field one type in every record, or declare a record type",
+                    )
+                types[name] = column.dtype
+        return RowError(f"rows from {self._done + 1} on do not fit together: {error}", row=self._done + 1)
+
+
+def _DTYPES(pl: Any) -> dict[type, Any]:
+    import datetime
+    import decimal
+
+    return {
+        str: pl.String,
+        int: pl.Int64,
+        float: pl.Float64,
+        bool: pl.Boolean,
+        bytes: pl.Binary,
+        datetime.date: pl.Date,
+        datetime.time: pl.Time,
+        datetime.timedelta: pl.Duration,
+        decimal.Decimal: None,
+    }
+
+
+# -- to everything at once ------------------------------------------------------------------------------------
+
+_BUILDERS: dict[str, Callable[[Iterable[Any]], Any]] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
+
+
+def _whole(value: Any, given: Seen, wanted: Seen) -> Any:
+    build = _BUILDERS.get(wanted.container)
+    if build is not None:
+        rows = _as_items(value, given)
+        change = converter(given.element, wanted.element)
+        return build(change(rows) if change is not None else rows)
+    return to_container(list(_as_batches(value, given, MISSING)), wanted.container)
+
+
+def to_container(batches: list[Any], container: str) -> Any:
+    """Join batches into a frame or column of the kind named."""
+    import polars as pl
+
+    if container == "polars.Series":
+        return pl.concat(batches) if batches else pl.Series("", [])
+    batches = [b.to_frame("value") if isinstance(b, pl.Series) else b for b in batches]
+    frame = pl.concat(batches, how="vertical_relaxed") if batches else pl.DataFrame()
+    if container == "polars.LazyFrame":
+        return frame.lazy()
+    if container == "pyarrow.Table":
+        return frame.to_arrow()
+    if container == "pandas.DataFrame":
+        return frame.to_pandas()
+    return frame
+
+
+def row_count(value: Any) -> int | None:
+    """Return how many rows a whole value has, or None when it is no collection of rows."""
+    if isinstance(value, list | tuple | set | frozenset):
+        return len(value)
+    if hasattr(value, "height"):
+        return int(value.height)
+    if hasattr(value, "num_rows"):
+        return int(value.num_rows)
+    polars = sys.modules.get("polars")
+    if polars is not None and isinstance(value, polars.Series):
+        return len(value)
+    return None

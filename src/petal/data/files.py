@@ -1,0 +1,212 @@
+"""The one module that opens files for writing: beside the target, fsync, rename, fsync the folder (DESIGN.md §6)."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+from petal.errors import OutputError
+from petal.spec.context import Context
+
+
+class Output:
+    """A file that becomes visible under its name only by :meth:`commit`.
+
+    Until then the bytes are in a temporary file beside the target; :meth:`abort` leaves the target as it was.
+
+    Args:
+        target: The file to publish. A symbolic link is followed, its mode kept.
+        owner: Marks the temporary file's name: run and attempt.
+    """
+
+    def __init__(self, target: str | os.PathLike[str], *, owner: str = "") -> None:
+        self.target = Path(os.path.realpath(target))
+        mark = owner or f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._temporary = self.target.with_name(f".{self.target.name[:180]}.petal-{mark}.tmp")
+        self._finished = False
+        self._special = _is_special(self.target)
+        try:
+            path = self.target if self._special else self._temporary
+            flags = os.O_WRONLY | os.O_CLOEXEC | (0 if self._special else os.O_CREAT | os.O_EXCL)
+            descriptor = os.open(path, flags, 0o666)
+        except OSError as error:
+            raise _failure(self.target, error) from error
+        self.file: BinaryIO = os.fdopen(descriptor, "wb", buffering=1 << 20)
+
+    def commit(self) -> None:
+        """Publish the file: after this returns, a reader sees all of it, also after a power loss."""
+        if self._finished:
+            return
+        try:
+            if not self.file.closed:
+                self.file.flush()
+                if not self._special:
+                    os.fsync(self.file.fileno())
+                self.file.close()
+            elif not self._special:
+                _sync_file(self._temporary)
+            if not self._special:
+                _keep_mode(self.target, self._temporary)
+                os.replace(self._temporary, self.target)
+                _sync_folder(self.target.parent)
+        except OSError as error:
+            self.abort()
+            raise _failure(self.target, error) from error
+        self._finished = True
+
+    def abort(self) -> None:
+        """Drop what was written; the target stays as it was."""
+        if self._finished:
+            return
+        self._finished = True
+        with contextlib.suppress(OSError):
+            self.file.close()
+        if not self._special:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink()
+
+
+@contextlib.contextmanager
+def open_output(path: str | os.PathLike[str], context: Context | None = None) -> Iterator[IO[bytes]]:
+    """Open a file for writing that appears under its name only when it is complete.
+
+    Within a run (give the operator's Context) it is published when the node has succeeded; otherwise at the end of
+    the ``with`` block. After an exception nothing of it is left, and the target is as it was.
+
+    Args:
+        path: The file to write.
+        context: The Context that the operator received.
+
+    Raises:
+        OutputError: The file cannot be written or published.
+    """
+    opener = context._open_output if context is not None else None
+    if opener is not None:
+        with opener(path) as file:
+            yield file
+        return
+    output = Output(path)
+    try:
+        yield output.file
+    except OSError as error:
+        output.abort()
+        raise _failure(output.target, error) from error
+    except BaseException:
+        output.abort()
+        raise
+    output.commit()
+
+
+class Outputs:
+    """The outputs that one attempt of a node has opened, committed or aborted together."""
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self._open: list[Output] = []
+
+    @contextlib.contextmanager
+    def open(self, path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+        """Open an output that :meth:`commit` publishes; the block's own failure aborts it."""
+        output = Output(path, owner=f"{self._owner}-{len(self._open)}-{secrets.token_hex(3)}")
+        self._open.append(output)
+        try:
+            yield output.file
+            output.file.flush()
+        except OSError as error:
+            output.abort()
+            raise _failure(output.target, error) from error
+        except BaseException:
+            output.abort()
+            raise
+
+    @property
+    def targets(self) -> list[Path]:
+        """The files that would be published."""
+        return [o.target for o in self._open]
+
+    def commit(self) -> None:
+        """Publish all, in the order in which they were opened."""
+        for i, output in enumerate(self._open):
+            try:
+                output.commit()
+            except BaseException:
+                for rest in self._open[i:]:
+                    rest.abort()
+                raise
+        self._open.clear()
+
+    def abort(self) -> None:
+        """Drop all."""
+        for output in self._open:
+            output.abort()
+        self._open.clear()
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a small text file atomically, as UTF-8."""
+    with open_output(path) as file:
+        file.write(text.encode())
+
+
+def _is_special(path: Path) -> bool:
+    """Whether the target is a device, pipe or terminal, which cannot be replaced."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    if stat.S_ISDIR(mode):
+        raise OutputError(
+            f"cannot write {str(path)!r}: it is a folder", hint="name a file inside it", code="output"
+        )
+    return not stat.S_ISREG(mode)
+
+
+def _keep_mode(target: Path, temporary: Path) -> None:
+    try:
+        mode = stat.S_IMODE(target.stat().st_mode)
+    except FileNotFoundError:
+        return
+    os.chmod(temporary, mode)
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot
+            raise
+    finally:
+        os.close(descriptor)
+
+
+_HINTS = {
+    errno.ENOENT: "create the folder first, or correct the path",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EACCES: "check the permissions of the folder",
+    errno.EROFS: "the file system is mounted read-only: choose another folder",
+    errno.ENOSPC: "free some space on that disk; the target is as it was",
+}
+
+
+def _failure(target: Path, error: OSError) -> OutputError:
+    if isinstance(error, OutputError):
+        return error
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    found: Any = OutputError(f"cannot write {str(target)!r}: {reason}", hint=_HINTS.get(error.errno or 0))
+    result: OutputError = found
+    return result

@@ -1,0 +1,1 @@
+"""Floor 7: the scheduler (pure) and the engine that does what it says."""

@@ -1,0 +1,277 @@
+"""Run one unit: a driver and the streaming nodes that it pulls from, on the calling thread (S4)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from petal.data.adapters import BATCH_ROWS, adapt, row_count
+from petal.data.files import Outputs
+from petal.data.spill import Kept
+from petal.errors import DataError
+from petal.execution.branches import NobodyReads
+from petal.execution.secrets import reveal
+from petal.execution.state import Collected, LeafStream, RunState
+from petal.running.call import Call
+from petal.running.watch import Broken, Failure, Stopped, Watch, watched, watched_batches
+from petal.spec.context import Context
+from petal.spec.event import Status
+from petal.spec.pipeline import MISSING
+from petal.spec.plan import Binding, Constant, FromNode
+from petal.spec.views import Seen, View
+
+_CONSTANT = Seen(View.VALUE)
+
+
+class Chain:
+    """One run of one unit.
+
+    Args:
+        state: The run.
+        members: Nodes in topological order, the driver last.
+        previews: Whether first rows are kept for the log.
+    """
+
+    def __init__(self, state: RunState, members: list[int], previews: bool) -> None:
+        self._state = state
+        self._members = members
+        self._previews = previews
+        self.failure = Failure()
+        self.watches = {i: Watch(i) for i in members}
+        self._calls: list[Call] = []
+        self._streams: dict[int, Iterator[Any]] = {}
+        self._branches: list[tuple[int, Any]] = []
+        self._last_started = members[0]
+
+    def run(self, begin: Callable[[int], None]) -> dict[int, Status]:
+        """Run every member and say how each ended; nothing but an interrupt comes out as an exception."""
+        interrupt: BaseException | None = None
+        finished = False
+        try:
+            for index in self._members:
+                begin(index)
+                self._start(index)
+            finished = True
+        except (Broken, Stopped):
+            pass
+        except Exception as error:
+            self.failure.note(self._last_started, error)
+        except BaseException as error:
+            interrupt = error
+        self._close()
+        statuses = self._statuses(finished)
+        self._settle(statuses)
+        if interrupt is not None:
+            raise interrupt
+        return statuses
+
+    # -- one member -------------------------------------------------------------------------------------------
+
+    def _start(self, index: int) -> None:
+        state, node = self._state, self._state.plan.nodes[index]
+        spec, watch = state.specs[index], self.watches[index]
+        self._last_started = index
+        watch.began = time.perf_counter()
+        watch.outputs = Outputs(f"{state.run_id}-1")
+        with state.lock:
+            state.outputs.add(watch.outputs)
+        inputs = {name: self._input(index, name, binding) for name, binding in node.inputs.items()}
+        inputs = {n: v for n, v in inputs.items() if v is not MISSING}
+        try:
+            call = Call(spec, state.operators[node.operator].target, reveal(node.params), state.loop)
+            self._calls.append(call)
+            result = call(inputs, self._context(index, watch.outputs))
+        except BaseException as error:
+            self.failure.note(index, error)
+            raise
+        if state.units.flows[index]:
+            self._flow(index, result)
+        else:
+            self._keep(index, result)
+
+    def _context(self, index: int, outputs: Outputs) -> Context:
+        state, node = self._state, self._state.plan.nodes[index]
+        return Context(
+            run_id=state.run_id,
+            node_id=node.id,
+            pipeline=state.plan.name,
+            idempotency_key=f"{state.run_id}:{node.id}",
+            cancelled=state.cancelled(),
+            open_output=outputs.open,
+            secret=lambda name: str(reveal("${secret:" + name + "}")),
+        )
+
+    def _input(self, index: int, name: str, binding: Binding | tuple[Binding, ...]) -> Any:
+        port = self._state.specs[index].input(name)
+        assert port is not None
+        if isinstance(binding, tuple):
+            return [self._one(index, name, k, b, port.seen) for k, b in enumerate(binding)]
+        return self._one(index, name, 0, binding, port.seen)
+
+    def _one(self, index: int, name: str, position: int, binding: Binding, wanted: Seen) -> Any:
+        state, watch = self._state, self.watches[index]
+        if isinstance(binding, Constant):
+            if binding.value is MISSING:
+                return MISSING
+            watch.inputs[name] = binding.value
+            return adapt(reveal(binding.value), _CONSTANT, wanted, name)
+        source = binding.node
+        if source in self._streams:  # pulled: nothing between the two
+            watch.reads.setdefault(name, []).append(self.watches[source])
+            return adapt(self._streams[source], self._seen(source), wanted, name)
+        branch = state.readers.get((index, name, position))
+        if branch is not None:
+            self._branches.append((index, branch))
+            watch.reads.setdefault(name, []).append(branch)
+            seen = self._seen(source)
+            rows = branch if seen.view is View.BATCHES else (row for piece in branch for row in piece)
+            return adapt(rows, seen, wanted, name)
+        value = state.values[source]
+        if isinstance(value, Collected):
+            watch.inputs[name] = value
+            return value.view(wanted, name)
+        value = self._port(source, binding, value)
+        watch.inputs[name] = value
+        output = state.specs[source].output(binding.port)
+        return adapt(value, output.seen if output is not None else _CONSTANT, wanted, name)
+
+    def _seen(self, source: int) -> Seen:
+        return self._state.specs[source].outputs[0].seen
+
+    def _port(self, source: int, binding: FromNode, value: Any) -> Any:
+        if binding.port == "output":
+            return value
+        try:
+            return value[binding.port] if isinstance(value, dict) else getattr(value, binding.port)
+        except (KeyError, AttributeError):
+            spec = self._state.specs[source]
+            raise DataError(
+                f"{spec.name} did not give its output port `{binding.port}`",
+                hint="return a NamedTuple or a dict that has the port",
+            ) from None
+
+    # -- what comes out ---------------------------------------------------------------------------------------
+
+    def _flow(self, index: int, result: Iterator[Any]) -> None:
+        """A stream: watch it, and leave it to whoever pulls; the driver's own is read to its end here."""
+        seen, watch, state = self._seen(index), self.watches[index], self._state
+        watch_it = watched_batches if seen.view is View.BATCHES else watched
+        stream = watch_it(result, watch, self.failure, state.stop, self._previews)
+        self._streams[index] = stream
+        if index == self._members[-1]:
+            self._drain(index, stream, seen)
+
+    def _drain(self, index: int, stream: Iterator[Any], seen: Seen) -> None:
+        state = self._state
+        trunk = state.trunks.get(index)
+        kept = Kept(state.folder, seen.element) if index in state.targets and index not in state.units.collected else None
+        pieces: list[Any] | None = [] if index in state.units.collected else None
+        try:
+            for piece in stream if seen.view is View.BATCHES else _pieces(stream):
+                if kept is not None:
+                    kept.put(piece)
+                if pieces is not None:
+                    pieces.append(piece)
+                if trunk is not None:
+                    trunk.push(piece)
+        except NobodyReads:
+            self.watches[index].ended = True
+        except BaseException:
+            if kept is not None:
+                kept.close()
+            raise
+        if pieces is not None:
+            state.values[index] = Collected(pieces, seen)
+        elif kept is not None:
+            state.values[index] = LeafStream(kept, seen)
+
+    def _keep(self, index: int, result: Any) -> None:
+        watch = self.watches[index]
+        watch.ended = True
+        watch.value = result
+        watch.rows = row_count(result)
+        self._state.values[index] = result
+
+    # -- the end ----------------------------------------------------------------------------------------------
+
+    def _close(self) -> None:
+        """Close every stream, the last one first: generators upstream see GeneratorExit where they stand."""
+        for stream in reversed(list(self._streams.values())):
+            try:
+                stream.close()  # type: ignore[attr-defined]
+            except (Broken, Stopped):
+                continue
+            except Exception:
+                continue  # noted by its watch
+        for call in self._calls:
+            try:
+                call.close()
+            except Exception as error:
+                self.failure.note(self._last_started, error)
+        for index, branch in self._branches:
+            trunk = branch._trunk
+            if trunk.broken and not branch.closed:
+                self.failure.broken.add(index)
+            branch.close()
+
+    def _statuses(self, finished: bool) -> dict[int, Status]:
+        """Say how each member ended, by S4.4."""
+        failed = self.failure.index
+        spoiled = set(self.failure.broken)
+        if failed is not None:
+            spoiled.add(failed)
+        for index in self._members:  # whatever reads, directly or not, from what failed
+            bindings = self._state.plan.nodes[index].inputs.values()
+            sources = [b.node for group in bindings for b in _each(group) if isinstance(b, FromNode)]
+            if any(s in spoiled and s in self.watches for s in sources):
+                spoiled.add(index)
+        statuses: dict[int, Status] = {}
+        clean = finished and not spoiled and not self._state.stop
+        for index in self._members:
+            if index == failed:
+                statuses[index] = Status.FAILED
+            elif index in spoiled:
+                statuses[index] = Status.SKIPPED
+            elif self.watches[index].ended or clean:
+                statuses[index] = Status.SUCCEEDED
+            else:
+                statuses[index] = Status.CANCELLED
+        return statuses
+
+    def _settle(self, statuses: dict[int, Status]) -> None:
+        """Publish the outputs of what succeeded, drop the others, and tell the consumers of a trunk how it ended."""
+        state, driver = self._state, self._members[-1]
+        for index in self._members:
+            outputs = self.watches[index].outputs
+            if outputs is None:
+                continue
+            try:
+                if statuses[index] is Status.SUCCEEDED and state.stop and outputs.targets:
+                    statuses[index] = Status.CANCELLED
+                if statuses[index] is Status.SUCCEEDED:
+                    outputs.commit()
+                else:
+                    outputs.abort()
+            except Exception as error:
+                self.failure.note(index, error)
+                self.failure.index, self.failure.error = index, error
+                statuses[index] = Status.FAILED
+            with state.lock:
+                state.outputs.discard(outputs)
+        ok = statuses[driver] is Status.SUCCEEDED
+        if not ok:
+            state.values[driver] = None
+        trunk = state.trunks.get(driver)
+        if trunk is not None:
+            trunk.finish(broken=not ok)
+
+
+def _each(binding: Any) -> tuple[Any, ...]:
+    return binding if isinstance(binding, tuple) else (binding,)
+
+
+def _pieces(rows: Iterator[Any]) -> Iterator[list[Any]]:
+    while piece := list(islice(rows, BATCH_ROWS)):
+        yield piece

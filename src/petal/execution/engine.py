@@ -1,0 +1,294 @@
+"""Run a plan: the engine does what the scheduler says, on threads, and reports every fact as an event."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+from msgspec import Struct
+
+from petal.errors import NodeFailed
+from petal.execution.chain import Chain
+from petal.execution.failures import node_failed
+from petal.execution.result import NodeResult, RunResult
+from petal.execution.scheduler import Instructions, Scheduler, State
+from petal.execution.signals import Interrupt, Signals
+from petal.execution.state import Collected, LeafStream, RunState
+from petal.execution.units import Units
+from petal.execution.workers import Workers
+from petal.interfaces.source import Operator
+from petal.running.watch import Watch
+from petal.spec.event import Event, NodeFinished, NodeStarted, RunFinished, RunStarted, Status
+from petal.spec.pipeline import MISSING
+from petal.spec.plan import Plan
+from petal.spec.redaction import preview
+
+
+class Options(Struct, frozen=True):
+    """How to run.
+
+    Attributes:
+        workers: Threads at most for nodes that run at the same time; stages have their own.
+        fail_fast: Whether the first failure stops everything else.
+        grace: Seconds that threads have to stop after a signal.
+        folder: Where streams spill, None for the temporary folder.
+        emit: Called with every event, from several threads; None when nobody listens.
+        previews: Whether events carry the first rows of inputs and outputs.
+        handle_signals: Whether SIGINT and SIGTERM stop the run in an orderly way.
+        window: Batches in memory per buffer, None for the default.
+    """
+
+    workers: int = 64
+    fail_fast: bool = False
+    grace: float = 3.0
+    folder: str | None = None
+    emit: Callable[[Event], None] | None = None
+    previews: bool = False
+    handle_signals: bool = True
+    window: int | None = None
+
+
+def new_run_id(now: float | None = None) -> str:
+    """Make a run id: UTC time and 8 random characters (S5.8)."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+    return f"{stamp}-{secrets.token_hex(4)}"
+
+
+def execute(plan: Plan, operators: Mapping[str, Operator], options: Options | None = None) -> RunResult:
+    """Run a plan to its end.
+
+    Raises:
+        Interrupt: A signal stopped the run; everything is cleaned up, ``result`` says how far it came.
+    """
+    return Engine(plan, dict(operators), options or Options()).run()
+
+
+class Engine:
+    """One run of one plan."""
+
+    def __init__(self, plan: Plan, operators: dict[str, Operator], options: Options) -> None:
+        self._plan = plan
+        self._options = options
+        self._emit = options.emit
+        self.run_id = new_run_id()
+        self._units = Units(plan)
+        self._state = RunState(plan, operators, self._units, self.run_id, options.folder, options.window)
+        self._scheduler = Scheduler(self._units.waits, self._units.streams, fail_fast=options.fail_fast)
+        self._lock = threading.Lock()
+        self._results: list[NodeResult | None] = [None] * len(plan.nodes)
+        self._workers = Workers(self._run_unit, options.workers)
+        self._alone = {self._units.of[i] for i in self._state.trunks} | {u for u, s in enumerate(self._units.streams) if s}
+        self._bug: BaseException | None = None
+        self._signals = Signals(self._interrupted)
+        self._main = threading.get_ident()
+
+    def run(self) -> RunResult:
+        """Run every unit and gather the results."""
+        began = time.perf_counter()
+        self._say(lambda: RunStarted(self.run_id, time.time(), self._plan.name, len(self._plan.nodes)))
+        interrupt: BaseException | None = None
+        with self._signals if self._options.handle_signals else nullcontext():
+            try:
+                self._follow(self._scheduler.begin())
+                self._workers.work(self._is_done)
+                if self._signals.received:
+                    self._halt("signal")
+            except (Interrupt, KeyboardInterrupt) as error:
+                interrupt = error
+                self._halt(type(error).__name__)
+        stopped_all = self._workers.close(self._options.grace if self._state.stop else 60.0)
+        self._state.abort_outputs()
+        if stopped_all:
+            self._state.loop.close()
+        if self._bug is not None:
+            raise self._bug
+        result = self._result(began)
+        self._say(lambda: RunFinished(self.run_id, time.time(), result.status, result.seconds, _counts(result)))
+        if interrupt is not None or self._signals.received:
+            raise Interrupt(self._signals.received or 2, result) from None
+        return result
+
+    # -- following the scheduler ------------------------------------------------------------------------------
+
+    def _is_done(self) -> bool:
+        return self._scheduler.done or self._bug is not None or bool(self._signals.received)
+
+    def _follow(self, todo: Instructions) -> None:
+        for unit in todo.skip:
+            self._never(unit, Status.SKIPPED)
+        for unit in todo.cancel:
+            self._never(unit, Status.CANCELLED)
+        if todo.start:
+            if self._alone:
+                alone = [u for u in todo.start if u in self._alone]
+                for unit in alone:
+                    self._workers.add_alone(unit)
+                if len(alone) < len(todo.start):
+                    self._workers.add(tuple(u for u in todo.start if u not in self._alone))
+            else:
+                self._workers.add(todo.start)
+
+    def _never(self, unit: int, status: Status) -> None:
+        """A unit that will not start: record its nodes and let the streams that it would have read go on."""
+        for index in self._units.members[unit]:
+            self._finish(index, status, None, None)
+        for (target, _, _), branch in self._state.readers.items():
+            if self._units.of[target] == unit:
+                branch.close()
+        driver = self._units.members[unit][-1]
+        trunk = self._state.trunks.get(driver)
+        if trunk is not None:
+            trunk.finish(broken=True)
+
+    def _run_unit(self, unit: int) -> None:
+        try:
+            with self._lock:
+                if self._scheduler.states[unit] is not State.READY:
+                    return
+                self._follow(self._scheduler.started(unit))
+            ok = self._work(unit)
+            with self._lock:
+                todo = self._scheduler.finished(unit, ok=ok)
+                self._follow(todo)
+                if not ok and self._options.fail_fast:
+                    self._state.halt("fail-fast")
+        except (Interrupt, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # a bug of ours: never swallow it, never hang
+            self._bug = error
+            self._state.halt("bug")
+        if self._scheduler.done or self._bug is not None:
+            self._workers.wake()
+
+    def _work(self, unit: int) -> bool:
+        members = self._units.members[unit]
+        state = self._state
+        if len(members) == 1 and members[0] in self._plan.overrides:
+            index = members[0]
+            self._begin(index)
+            state.values[index] = self._plan.overrides[index]
+            self._finish(index, Status.SUCCEEDED, None, None)
+            return True
+        chain = Chain(state, members, self._options.previews)
+        statuses: dict[int, Status] = {}
+        inline = threading.get_ident() == self._main
+        try:
+            if inline:
+                self._signals.raising = True
+            statuses = chain.run(self._begin)
+        finally:
+            if inline:
+                self._signals.raising = False
+            if not statuses:
+                statuses = dict.fromkeys(members, Status.CANCELLED)
+            for index in members:
+                failed = index == chain.failure.index and statuses[index] is Status.FAILED
+                self._finish(index, statuses[index], chain.failure.error if failed else None, chain.watches[index])
+            for index in members:
+                self._release(index)
+        return statuses[members[-1]] is Status.SUCCEEDED
+
+    def _release(self, index: int) -> None:
+        """Free the values that this node was the last to need."""
+        state = self._state
+        for binding in self._plan.nodes[index].inputs.values():
+            for one in binding if type(binding) is tuple else (binding,):
+                source = getattr(one, "node", None)
+                if source is not None:
+                    state.used(source)
+
+    # -- facts ------------------------------------------------------------------------------------------------
+
+    def _say(self, make: Callable[[], Event]) -> None:
+        if self._emit is not None:
+            self._emit(make())
+
+    def _begin(self, index: int) -> None:
+        if self._emit is not None:
+            node = self._plan.nodes[index]
+            self._emit(NodeStarted(self.run_id, time.time(), node.id, node.operator))
+
+    def _finish(self, index: int, status: Status, error: BaseException | None, watch: Watch | None) -> None:
+        node = self._plan.nodes[index]
+        failure = node_failed(node, error) if error is not None else None
+        began = watch.began if watch is not None else 0.0
+        seconds = time.perf_counter() - began if began else 0.0
+        attempts = 1 if began or index in self._plan.overrides else 0
+        rows = watch.rows if watch is not None else None
+        self._results[index] = NodeResult(status, False, attempts, failure, "local", rows, seconds)
+        if self._emit is not None:
+            self._emit(self._finished(index, status, failure, watch, seconds, rows))
+
+    def _finished(
+        self, index: int, status: Status, failure: NodeFailed | None, watch: Watch | None, seconds: float, rows: int | None
+    ) -> NodeFinished:
+        node = self._plan.nodes[index]
+        inputs = output = rows_in = None
+        if watch is not None:
+            rows_in = {n: sum(r.rows or 0 for r in reads) for n, reads in watch.reads.items()} or None
+            if self._options.previews:
+                inputs = {n: self._preview(v) for n, v in watch.inputs.items()}
+                inputs |= {n: preview([h for r in reads for h in getattr(r, "head", None) or []][:3]) for n, reads in watch.reads.items()}
+                value = watch.head if watch.head is not None else watch.value
+                output = preview(value) if self._state.specs[index].outputs else None
+        return NodeFinished(
+            self.run_id,
+            time.time(),
+            node.id,
+            node.operator,
+            status,
+            seconds,
+            rows_in=rows_in,
+            rows=rows,
+            error=failure.message if failure is not None else None,
+            kind=failure.kind if failure is not None else None,
+            inputs=inputs,
+            output=output,
+        )
+
+    def _preview(self, value: Any) -> str:
+        return f"{value.rows} rows" if isinstance(value, Collected) else preview(value)
+
+    # -- the end ----------------------------------------------------------------------------------------------
+
+    def _interrupted(self, number: int) -> None:
+        """Called by the signal handler: raise the flag; what waits looks at it."""
+        self._state.stop.append(f"signal {number}")
+
+    def _halt(self, reason: str) -> None:
+        self._state.halt(reason)
+        with self._lock:
+            self._follow(self._scheduler.stop())
+
+    def _result(self, began: float) -> RunResult:
+        if self._state.stop or not self._scheduler.done:
+            with self._lock:
+                self._follow(self._scheduler.stop())
+        nodes: dict[str, NodeResult] = {}
+        for i, node in enumerate(self._plan.nodes):
+            nodes[node.id] = self._results[i] or NodeResult(Status.CANCELLED, attempts=0)
+        statuses = {n.status for n in nodes.values()}
+        if Status.FAILED in statuses:
+            status = Status.FAILED
+        elif statuses <= {Status.SUCCEEDED}:
+            status = Status.SUCCEEDED
+        else:
+            status = Status.CANCELLED
+        values: dict[str, Any] = {}
+        for i in self._plan.targets:
+            value = self._state.values[i]
+            if isinstance(value, Collected):
+                value = LeafStream(value, self._state.specs[i].outputs[0].seen)
+            values[self._plan.nodes[i].id] = None if value is MISSING else value
+        return RunResult(self.run_id, status, nodes, values, time.perf_counter() - began)
+
+
+def _counts(result: RunResult) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for node in result.nodes.values():
+        counts[node.status.value] = counts.get(node.status.value, 0) + 1
+    return counts

@@ -1,0 +1,65 @@
+"""Say what failed, in the user's terms: their frames, the node, its parameters."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import petal
+from petal.errors import NodeFailed, PetalError
+from petal.spec.plan import PlanNode
+from petal.spec.policy import ErrorKind
+from petal.spec.redaction import preview, redact
+
+_HOME = str(Path(petal.__file__).parent)
+
+
+def node_failed(node: PlanNode, error: BaseException, attempt: int = 1) -> NodeFailed:
+    """Wrap what a node's code raised; the original is the ``__cause__``."""
+    message = redact(str(error.message if isinstance(error, PetalError) else error))
+    name = type(error).__name__
+    if isinstance(error, PetalError):
+        text = message
+    else:
+        text = f"{name}: {message}" if message else name
+    found = NodeFailed(
+        text,
+        kind=ErrorKind.OUT_OF_MEMORY if isinstance(error, MemoryError) else ErrorKind.USER,
+        traceback=user_traceback(error),
+        node=node.id,
+        attempt=attempt,
+        hint=error.hint if isinstance(error, PetalError) else None,
+        code=error.code if isinstance(error, PetalError) else None,
+        params=_params(node),
+    )
+    found.__cause__ = error
+    return found
+
+
+def _params(node: PlanNode) -> str:
+    return ", ".join(f"{k}={preview(v, 60)}" for k, v in node.params.items())
+
+
+def user_traceback(error: BaseException) -> str:
+    """Return the traceback cut to the user's frames; empty when all frames are Petal's own."""
+    shown = traceback.TracebackException.from_exception(error, compact=True)
+    if not _cut(shown):
+        return ""
+    text = "".join(shown.format())
+    return redact(text.rstrip("\n"))
+
+
+def _cut(shown: traceback.TracebackException, depth: int = 0) -> bool:
+    """Leave only the user's frames, in causes and contexts as well; False when nothing of theirs is left."""
+    kept = [f for f in shown.stack if not _is_ours(f.filename)]
+    some = bool(kept)
+    shown.stack = traceback.StackSummary.from_list(kept)
+    if depth < 10:
+        for other in (shown.__cause__, shown.__context__):
+            if other is not None:
+                some = _cut(other, depth + 1) or some
+    return some
+
+
+def _is_ours(filename: str) -> bool:
+    return filename.startswith(_HOME) or filename.startswith("<frozen")

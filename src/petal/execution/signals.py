@@ -1,0 +1,61 @@
+"""One handler for SIGINT and SIGTERM: the first stops the run in order, the second ends the process at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+
+class Interrupt(BaseException):
+    """A signal stopped the run.
+
+    Attributes:
+        signal: Its number.
+        result: How far the run came, once that is known.
+    """
+
+    def __init__(self, number: int, result: Any = None) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.signal = number
+        self.result = result
+
+
+class Signals:
+    """Installs the handler while a run is on; only the main thread can, elsewhere it does nothing.
+
+    Attributes:
+        received: The first signal that came, or 0.
+        raising: Whether user code runs on the main thread now, so that the handler interrupts it by an exception.
+    """
+
+    def __init__(self, on_signal: Callable[[int], None]) -> None:
+        self._on_signal = on_signal
+        self._before: dict[int, Any] = {}
+        self.received = 0
+        self.raising = False
+
+    def __enter__(self) -> Signals:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                current = signal.getsignal(number)
+                if current in (signal.SIG_DFL, signal.default_int_handler):
+                    self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self.received:
+            os._exit(128 + number)
+        self.received = number
+        self._on_signal(number)
+        if self.raising:
+            self.raising = False
+            raise Interrupt(number)

@@ -1,0 +1,147 @@
+"""What one run knows: values, trunks, results, the stop flag. Shared by its threads; each list cell has one writer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from petal.data.adapters import adapt, batch_rows, to_container
+from petal.data.files import Outputs
+from petal.data.spill import Kept, codec_for
+from petal.execution.branches import Branch, Trunk
+from petal.execution.units import Units
+from petal.interfaces.source import Operator
+from petal.running.loop import LoopThread
+from petal.spec.operator import OperatorSpec
+from petal.spec.pipeline import MISSING
+from petal.spec.plan import Plan
+from petal.spec.views import Seen, View
+
+
+class Collected:
+    """A whole stream in memory, seen by each consumer in its own view; every view is built once (S4.1)."""
+
+    def __init__(self, pieces: list[Any], seen: Seen) -> None:
+        self._pieces = pieces
+        self._seen = seen
+        self._views: dict[tuple[str, object], Any] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return sum(map(len, self._pieces))
+
+    def view(self, wanted: Seen, name: str) -> Any:
+        """Return the rows as ``wanted``."""
+        with self._lock:
+            key = (wanted.container or wanted.view.value, str(wanted.element))
+            if key not in self._views:
+                self._views[key] = adapt(self.stream(), self._seen, wanted, name)
+            return self._views[key]
+
+    def stream(self) -> Iterator[Any]:
+        """Give the rows again, as items or batches."""
+        if self._seen.view is View.BATCHES:
+            return iter(self._pieces)
+        return (row for piece in self._pieces for row in piece)
+
+
+class LeafStream:
+    """A leaf's stream, kept until somebody reads it: list, Series or DataFrame by its view (S5.3)."""
+
+    def __init__(self, kept: Kept | Collected, seen: Seen) -> None:
+        self._kept = kept
+        self._seen = seen
+        self._loaded: Any = MISSING
+        self._lock = threading.Lock()
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return self._kept.rows
+
+    def load(self) -> Any:
+        """Read the rows into memory, once."""
+        with self._lock:
+            if self._loaded is MISSING:
+                pieces = list(self._kept.pieces()) if isinstance(self._kept, Kept) else list(self._kept._pieces)
+                if self._seen.view is View.BATCHES:
+                    is_series = bool(pieces) and not hasattr(pieces[0], "columns")
+                    self._loaded = to_container(pieces, "polars.Series" if is_series or _scalar(self._seen) else "polars.DataFrame")
+                else:
+                    self._loaded = [row for piece in pieces for row in batch_rows(piece)]
+            return self._loaded
+
+    def close(self) -> None:
+        """Drop what is kept."""
+        if isinstance(self._kept, Kept):
+            self._kept.close()
+
+
+def _scalar(seen: Seen) -> bool:
+    return seen.element in (str, int, float, bool, bytes)
+
+
+class RunState:
+    """Everything that the units of one run share."""
+
+    def __init__(
+        self, plan: Plan, operators: dict[str, Operator], units: Units, run_id: str, folder: str | None, window: int | None
+    ) -> None:
+        count = len(plan.nodes)
+        self.plan = plan
+        self.operators = operators
+        self.units = units
+        self.run_id = run_id
+        self.folder = folder
+        self.specs: list[OperatorSpec] = [plan.operators[n.operator] for n in plan.nodes]
+        self.values: list[Any] = [MISSING] * count
+        self.uses: list[int] = list(units.consumers)
+        self.targets = set(plan.targets)
+        self.stop: list[str] = []
+        self.loop = LoopThread()
+        self.lock = threading.Lock()
+        self.outputs: set[Outputs] = set()
+        self.trunks: dict[int, Trunk] = {}
+        self.readers: dict[tuple[int, str, int], Branch] = {}
+        for source, feeds in units.branches.items():
+            seen = self.specs[source].outputs[0].seen
+            waited = source in units.collected or source in units.waited_for
+            trunk = Trunk(
+                [f.spill for f in feeds],
+                waited_for=waited,
+                decoder=codec_for(seen.element) if seen.view is View.ITEMS else None,
+                folder=folder,
+                stop=self.stop,
+                window=window,
+            )
+            self.trunks[source] = trunk
+            for feed, branch in zip(feeds, trunk.branches, strict=True):
+                self.readers[(feed.target, feed.input, feed.position)] = branch
+
+    def halt(self, reason: str) -> None:
+        """Raise the stop flag and wake every stream that waits."""
+        self.stop.append(reason)
+        for trunk in self.trunks.values():
+            trunk.wake()
+
+    def abort_outputs(self) -> None:
+        """Drop every output that is not published yet."""
+        with self.lock:
+            pending = list(self.outputs)
+        for outputs in pending:
+            outputs.abort()
+
+    def used(self, index: int) -> None:
+        """One consumer is done with a node's value: the last one frees it."""
+        with self.lock:
+            self.uses[index] -= 1
+            if not self.uses[index] and index not in self.targets:
+                self.values[index] = None
+
+    def cancelled(self) -> Callable[[], bool]:
+        """Return what a Context's ``cancelled`` asks."""
+        stop = self.stop
+        return lambda: bool(stop)

@@ -1,0 +1,121 @@
+"""Cut a plan into units: what one thread runs at a time (S4.1).
+
+A unit is one driver (a sink, a node that returns a value, a trunk, a leaf) and the streaming nodes that it pulls from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from petal.spec.plan import Constant, FromNode, Plan, PlanNode
+
+
+class Feed:
+    """One edge, as execution needs it: the consumer's input, and its place among a variadic input's edges."""
+
+    __slots__ = ("input", "port", "position", "source", "spill", "streams", "target")
+
+    def __init__(self, source: int, port: str, target: int, name: str, position: int, streams: bool) -> None:
+        self.source, self.port, self.target = source, port, target
+        self.input, self.position, self.streams = name, position, streams
+        self.spill = False
+
+
+class Units:
+    """The units of a plan, as parallel lists indexed by unit.
+
+    Attributes:
+        of: The unit of each node.
+        members: Nodes of each unit in topological order; the last is its driver.
+        waits: For each unit, the units that must have finished (values, ``after``).
+        streams: For each unit, the units whose streams it reads through a buffer.
+        branches: By trunk node: the feeds that get a buffer each.
+        collected: Trunk nodes whose whole output somebody takes at once.
+        pulled: For each node, whether its consumer pulls it.
+        consumers: For each node, how many feeds and other uses there are of its output.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        count = len(plan.nodes)
+        specs = [plan.operators[n.operator] for n in plan.nodes]
+        self.flows = [
+            bool(s.outputs) and s.outputs[0].seen.view.streams and i not in plan.overrides for i, s in enumerate(specs)
+        ]
+        self.consumers = [0] * count
+        waited: set[int] = set()
+        for node in plan.nodes:
+            waited.update(node.after)
+        feeds: list[list[Feed]] = [[] for _ in range(count)]  # by source, only of nodes that stream
+        sources: list[list[int]] = [[] for _ in range(count)]
+        for i, node in enumerate(plan.nodes):
+            self._read(plan, i, node, feeds, sources)
+        self._mark_spills(plan, feeds)
+        targets = set(plan.targets)
+        self.pulled = [
+            self.flows[i] and len(feeds[i]) == 1 and self.consumers[i] == 1 and i not in targets and i not in waited
+            for i in range(count)
+        ]
+        self.of = [-1] * count
+        self.members: list[list[int]] = []
+        for i in range(count - 1, -1, -1):
+            if self.pulled[i]:
+                self.of[i] = self.of[feeds[i][0].target]
+                self.members[self.of[i]].append(i)
+            else:
+                self.of[i] = len(self.members)
+                self.members.append([i])
+        for group in self.members:
+            group.reverse()
+        self.branches: dict[int, list[Feed]] = {}
+        self.collected: set[int] = set()
+        self.waits: list[set[int]] = [set() for _ in self.members]
+        self.streams: list[set[int]] = [set() for _ in self.members]
+        self.waited_for: set[int] = set()
+        for i, node in enumerate(plan.nodes):
+            unit = self.of[i]
+            for source in sources[i]:
+                if self.of[source] != unit and not self.flows[source]:
+                    self.waits[unit].add(self.of[source])
+            for source in node.after:
+                self.waits[unit].add(self.of[source])
+                self.waited_for.add(source)
+        self._connect(feeds)
+
+    def _read(
+        self, plan: Plan, i: int, node: PlanNode, feeds: list[list[Feed]], sources: list[list[int]]
+    ) -> None:
+        spec = plan.operators[node.operator]
+        for name, binding in node.inputs.items():
+            if type(binding) is Constant:
+                continue
+            many: Sequence[object] = binding if type(binding) is tuple else (binding,)
+            for position, one in enumerate(many):
+                if type(one) is not FromNode:
+                    continue
+                source = one.node
+                self.consumers[source] += 1
+                sources[i].append(source)
+                if self.flows[source]:
+                    port = spec.input(name)
+                    streams = port is not None and port.seen.view.streams
+                    feeds[source].append(Feed(source, one.port, i, name, position, streams))
+
+    def _mark_spills(self, plan: Plan, feeds: list[list[Feed]]) -> None:
+        marked = {(k.source, k.target, k.input) for s in plan.stages for k in s.links if k.spill}
+        if marked:
+            for group in feeds:
+                for feed in group:
+                    feed.spill = (feed.source, feed.target, feed.input) in marked
+
+    def _connect(self, feeds: list[list[Feed]]) -> None:
+        for i, group in enumerate(feeds):
+            if self.pulled[i] or not self.flows[i]:
+                continue
+            for feed in group:
+                unit = self.of[feed.target]
+                if feed.streams:
+                    self.branches.setdefault(i, []).append(feed)
+                    self.streams[unit].add(self.of[i])
+                else:
+                    self.collected.add(i)
+                    self.waits[unit].add(self.of[i])

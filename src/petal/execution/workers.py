@@ -1,0 +1,147 @@
+"""Threads made on demand: the engine's own thread works too, and others help only while it is held up (S5.1).
+
+Trivial nodes never leave the engine's thread, so they cost no hand-over. As soon as one holds it up for longer than
+``PATIENCE``, helpers take what else is ready, each waking the next: 64 nodes that wait finish together.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+#: Seconds that the engine's thread may be busy with one unit before helpers take over what is ready.
+PATIENCE = 0.002
+
+
+class Workers:
+    """Runs jobs on the calling thread and on up to ``limit - 1`` helpers; ``run_alone`` jobs get their own threads."""
+
+    def __init__(self, run: Callable[[int], None], limit: int) -> None:
+        self._run = run
+        self._limit = max(1, limit)
+        self._changed = threading.Condition(threading.Lock())
+        self._ready: deque[int] = deque()
+        self._helpers = 0
+        self._idle = 0
+        self._alone: set[threading.Thread] = set()
+        self._busy_since = 0.0
+        self._closed = False
+        self._waiting_main = False
+        self._watcher: threading.Thread | None = None
+
+    def add(self, units: tuple[int, ...]) -> None:
+        """Queue units for whoever is free."""
+        with self._changed:
+            self._ready.extend(units)
+            if self._watcher is None and (len(self._ready) > 1 or self._busy_since):
+                self._watcher = threading.Thread(target=self._watch, name="petal-watch", daemon=True)
+                self._watcher.start()
+            if self._waiting_main:
+                self._changed.notify_all()
+
+    def add_alone(self, unit: int) -> None:
+        """Start a unit on a thread of its own, outside the limit (stages: S4.1)."""
+        thread = threading.Thread(target=self._run_alone, args=(unit,), name=f"petal-stage-{unit}", daemon=True)
+        with self._changed:
+            self._alone.add(thread)
+        thread.start()
+
+    def work(self, done: Callable[[], bool]) -> None:
+        """Work on the calling thread until ``done`` says so."""
+        ready = self._ready
+        while True:
+            try:
+                unit = ready.popleft()
+            except IndexError:
+                with self._changed:
+                    self._waiting_main = True
+                    try:
+                        while not ready and not done():
+                            self._changed.wait(0.1)
+                    finally:
+                        self._waiting_main = False
+                    if done():
+                        return
+                continue
+            self._busy_since = time.monotonic()
+            try:
+                self._run(unit)
+            finally:
+                self._busy_since = 0.0
+
+    def wake(self) -> None:
+        """Let the calling thread of :meth:`work` look at ``done`` again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def close(self, grace: float) -> bool:
+        """Let helpers go and wait for the threads; False if some still run after ``grace`` seconds."""
+        with self._changed:
+            self._closed = True
+            self._ready.clear()
+            self._changed.notify_all()
+            threads = list(self._alone)
+        deadline = time.monotonic() + grace
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        with self._changed:
+            while self._helpers and time.monotonic() < deadline:
+                self._changed.wait(deadline - time.monotonic())
+            held_up = self._helpers > 0
+        if self._watcher is not None:
+            self._watcher.join(1)
+        return not held_up and not any(t.is_alive() for t in threads)
+
+    def _run_alone(self, unit: int) -> None:
+        try:
+            self._run(unit)
+        finally:
+            with self._changed:
+                self._alone.discard(threading.current_thread())
+
+    def _watch(self) -> None:
+        """Call helpers while the engine's thread is held up and more is ready."""
+        while True:
+            with self._changed:
+                if self._closed:
+                    return
+                self._changed.wait(PATIENCE)
+                if self._closed:
+                    return
+                since = self._busy_since
+                if self._ready and since and time.monotonic() - since >= PATIENCE:
+                    self._call_helper()
+
+    def _call_helper(self) -> None:
+        """With the lock held: wake an idle helper, or make one while the limit allows."""
+        if self._idle:
+            self._changed.notify_all()
+        elif self._helpers < self._limit - 1:
+            self._helpers += 1
+            threading.Thread(target=self._help, name="petal-worker", daemon=True).start()
+
+    def _help(self) -> None:
+        while True:
+            with self._changed:
+                while not self._ready and not self._closed:
+                    self._idle += 1
+                    try:
+                        if not self._changed.wait(0.5) and not self._ready:
+                            self._helpers -= 1
+                            self._changed.notify_all()
+                            return
+                    finally:
+                        self._idle -= 1
+                if self._closed:
+                    self._helpers -= 1
+                    self._changed.notify_all()
+                    return
+                try:
+                    unit = self._ready.popleft()
+                except IndexError:
+                    continue
+                if self._ready:
+                    self._call_helper()
+            self._run(unit)

@@ -1,0 +1,1 @@
+"""Floor 2: the protocols that plugins and floors above implement."""

@@ -1,0 +1,1 @@
+"""The built-in operators, written against `petal` alone, as a plugin's author writes theirs."""

@@ -1,0 +1,171 @@
+"""Read a file as large blocks of whole lines, so that memory is bounded by the block and not by the file."""
+
+import os
+import select
+import stat
+import sys
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import IO, TypeVar
+
+from petal import RowError
+from petal.library.paths import STANDARD, unreadable
+
+#: Bytes read at a time; a block is longer where its last line is, and shorter at the end.
+BLOCK = 4 << 20
+_PROBE = 4096
+_BOM = b"\xef\xbb\xbf"
+
+T = TypeVar("T")
+
+
+def blocks(path: Path) -> Iterator[bytes]:
+    """Yield a file's bytes in blocks that end with a line, without a leading byte order mark.
+
+    A regular file is read up to the size it had when it was opened.
+
+    Args:
+        path: The file; ``-`` is standard input.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    found = _raw(path)
+    try:
+        first = next(found, b"").removeprefix(_BOM)
+        if first:
+            yield first
+        yield from found
+    except OSError as error:
+        raise unreadable(path, error) from error
+    finally:
+        found.close()
+
+
+def is_large(path: Path) -> bool:
+    """Whether a file is regular and has more than one block."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size > BLOCK
+
+
+def ahead(items: Generator[T, None, None]) -> Iterator[T]:
+    """Yield the items, each made on a thread while the consumer works on the one before."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    end = object()
+    try:
+        with ThreadPoolExecutor(1, "petal-read-ahead") as pool:
+            coming = pool.submit(next, items, end)
+            while (item := coming.result()) is not end:
+                coming = pool.submit(next, items, end)
+                yield item  # type: ignore[misc]
+    finally:
+        items.close()
+
+
+def not_utf8(data: bytes, path: Path, lines_before: int) -> RowError | None:
+    """Return the error for the first line of a block that is not UTF-8, or None when all are.
+
+    Args:
+        data: The block.
+        path: Its file.
+        lines_before: How many lines of the file come before it.
+    """
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        at = error.start
+        line = lines_before + data.count(b"\n", 0, at) + 1
+        column = at - (data.rfind(b"\n", 0, at) + 1) + 1
+        return RowError(
+            f"line {line} of {str(path)!r} is not UTF-8: byte 0x{data[at]:02x} at byte {column} of the line",
+            row=line,
+            hint="convert the file to UTF-8, for instance with `iconv -f latin1 -t utf-8`",
+        )
+    return None
+
+
+def _raw(path: Path) -> Generator[bytes, None, None]:
+    if path == STANDARD:
+        yield from _of_stream(sys.stdin.buffer)
+        return
+    with open(path, "rb") as file:
+        found = os.fstat(file.fileno())
+        if stat.S_ISREG(found.st_mode) and found.st_size:
+            yield from _of_file(file.fileno(), found.st_size)
+        else:  # a pipe, a device, or a file of /proc, which says that it is empty
+            yield from _of_stream(file)
+
+
+def _of_file(descriptor: int, size: int) -> Iterator[bytes]:
+    offset = 0
+    while offset < size:
+        end = _line_end(descriptor, offset + BLOCK, size)
+        data = _read(descriptor, offset, end)
+        if not data:  # the file was cut while it was read
+            return
+        yield data
+        offset += len(data)
+
+
+def _line_end(descriptor: int, start: int, size: int) -> int:
+    """Return the offset behind the first newline at or after start, so that a block needs no joining."""
+    step = _PROBE
+    while start < size:
+        probe = os.pread(descriptor, step, start)
+        at = probe.find(b"\n")
+        if at >= 0:
+            return min(start + at + 1, size)
+        if not probe:
+            break
+        start += len(probe)
+        step = min(step * 2, BLOCK)
+    return size
+
+
+def _read(descriptor: int, start: int, end: int) -> bytes:
+    data = os.pread(descriptor, end - start, start)
+    while len(data) < end - start:
+        more = os.pread(descriptor, end - start - len(data), start + len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def _of_stream(file: IO[bytes]) -> Iterator[bytes]:
+    pieces: list[bytes] = []
+    while chunk := _available(file):
+        cut = chunk.rfind(b"\n") + 1
+        if not cut:
+            pieces.append(chunk)
+            continue
+        yield b"".join((*pieces, chunk[:cut]))
+        pieces = [chunk[cut:]]
+    if rest := b"".join(pieces):
+        yield rest
+
+
+def _available(file: IO[bytes]) -> bytes:
+    """Read up to a block of what has arrived; wait only for the first bytes, so that a slow feed flows."""
+    read = getattr(file, "read1", file.read)
+    parts: list[bytes] = []
+    missing = BLOCK
+    while missing > 0 and (data := read(missing)):
+        parts.append(data)
+        missing -= len(data)
+        if not _ready(file):
+            break
+    return b"".join(parts)
+
+
+def _ready(file: IO[bytes]) -> bool:
+    try:
+        poll = select.poll()
+        poll.register(file.fileno(), select.POLLIN)
+    except (OSError, ValueError):  # no descriptor: memory, or a replaced sys.stdin
+        return True
+    return bool(poll.poll(0))

@@ -1,0 +1,296 @@
+"""CSV files: records in, records out."""
+
+import csv
+import io
+import re
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import polars as pl
+
+from petal import READS, WRITES, Batches, Check, Context, DataError, RowError, operator
+from petal.library.blocks import ahead, blocks, is_large, not_utf8
+from petal.library.names import need_columns
+from petal.library.output import opened
+from petal.library.paths import files
+from petal.library.types import TypeName, column_types, type_name
+
+_MISFIT = re.compile(
+    r"could not parse `(.*)` as dtype `(\w+).*` at column '(.*)' \(column number (\d+)\)", re.DOTALL
+)
+
+
+def _one_byte(text: str) -> None:
+    if len(text.encode()) != 1 or text in '\r\n"':
+        raise ValueError(f"{text!r} cannot separate fields: give one ASCII character, such as ',' or ';'")
+
+
+def _no_byte_or_one(text: str) -> None:
+    if len(text.encode()) > 1:
+        raise ValueError(f"{text!r} cannot quote fields: give one ASCII character, or '' for none")
+
+
+class _Format(NamedTuple):
+    """How the text of a CSV file is to be read."""
+
+    separator: str
+    quote_char: str
+    header: bool
+    names: list[str] | None
+    types: dict[str, pl.DataType]
+    null_values: list[str]
+
+    def read(self, data: bytes, **more: Any) -> pl.LazyFrame:
+        return pl.scan_csv(
+            data,
+            separator=self.separator,
+            quote_char=self.quote_char or None,
+            null_values=self.null_values or None,
+            **more,
+        )
+
+
+@operator
+def csv_reader(
+    *,
+    file_path: Annotated[Path | list[Path], READS],
+    separator: Annotated[str, Check(_one_byte)] = ",",
+    quote_char: Annotated[str, Check(_no_byte_or_one)] = '"',
+    header: bool = True,
+    names: list[str] | None = None,
+    columns: list[str] | None = None,
+    types: dict[str, TypeName] | None = None,
+    null_values: list[str] | None = None,
+    context: Context | None = None,
+) -> Batches[dict[str, Any]]:
+    """Read the records of one or several CSV files.
+
+    The types of the columns are found in the first few megabytes; a later value that does not fit its
+    column is an error that names the line. Dates stay text unless `types` says otherwise. An empty field is
+    null, `""` an empty text; in a file of several columns a blank line is skipped, and fields missing at a
+    row's end are null. Several files must have the same columns.
+
+    Args:
+        file_path: A file, a list of files, a pattern such as `data/*.csv`, or `-` for standard input.
+        separator: The character between fields.
+        quote_char: The character around fields that hold a separator or newline; '' where the file quotes
+            nothing.
+        header: Whether the first line of each file names the columns.
+        names: The columns' names, for files without a header; `column_0`, `column_1`, ... when left out.
+        columns: The columns to read, in this order; all when left out.
+        types: Types of columns that are not to be guessed: str, int, float, bool, date or datetime.
+        null_values: Texts that stand for a missing value, such as `NA`.
+
+    Raises:
+        DataError: A file is missing or cannot be read, or a column is not there.
+        RowError: A row does not fit.
+
+    Example:
+        nodes:
+          - { id: people, type: CsvReader, params: { file_path: people.csv, types: { zip: str } } }
+          - { id: writer, type: JsonFileWriter, params: { file_path: people.jsonl } }
+        edges:
+          - [people, writer]
+    """
+    how = _Format(separator, quote_char, header, names, column_types(types), null_values or [])
+    wanted = columns or (list(context.columns) if context is not None and context.columns else None)
+    schema: dict[str, pl.DataType] = {}
+    for path in files(file_path):
+        frames: Generator[Any, None, None] = _frames(path, how, schema, wanted, strict=columns is not None)
+        yield from ahead(frames) if is_large(path) else frames
+
+
+@operator(effects="idempotent")
+def csv_writer(
+    records: Batches[dict[str, Any]],
+    *,
+    file_path: Annotated[Path, WRITES],
+    separator: Annotated[str, Check(_one_byte)] = ",",
+    header: bool = True,
+    context: Context | None = None,
+) -> None:
+    r"""Write records to a CSV file.
+
+    The first record fixes the columns. Fields are quoted where they must be, null is an empty field, lines
+    end with `\n`. The file appears under its name when it is complete.
+
+    Args:
+        records: The records.
+        file_path: The file, or `-` for standard output.
+        separator: The character between fields.
+        header: Whether the first line names the columns.
+
+    Raises:
+        DataError: A record has other columns than the first, or a value that is a list or an object.
+        OutputError: The file cannot be written.
+
+    Example:
+        nodes:
+          - { id: events, type: JsonFileReader, params: { file_path: events.jsonl } }
+          - { id: fields, type: KeyExtractor, params: { keys: [timestamp, level] } }
+          - { id: writer, type: CsvWriter, params: { file_path: summary.csv } }
+        edges:
+          - [events, fields]
+          - [fields, writer]
+    """
+    with opened(file_path, context) as file:
+        columns: list[str] | None = None
+        for frame in records:
+            first = columns is None
+            if columns is None:
+                columns = frame.columns
+            elif frame.columns != columns:
+                frame = _same_columns(frame, columns)
+            _refuse_nested(frame)
+            if columns:
+                frame.write_csv(file, include_header=first and header, separator=separator)
+
+
+def _frames(
+    path: Path, how: _Format, schema: dict[str, pl.DataType], wanted: list[str] | None, *, strict: bool
+) -> Generator[pl.DataFrame, None, None]:
+    """Yield a file's records; the first block of the first file fills the schema."""
+    lines, header = 0, how.header
+    for data in _whole_records(blocks(path), how.quote_char):
+        try:
+            if header:
+                _fix_schema(data, path, how, schema)
+            elif not schema:
+                schema.update(_infer(data, how, has_header=False))
+            frame = _parse(data, how, schema, _chosen(schema, wanted, strict=strict), header)
+        except pl.exceptions.PolarsError as error:
+            raise _explain(error, data, path, lines, how, schema) from error
+        yield frame
+        lines += data.count(b"\n")
+        header = False
+
+
+def _parse(
+    data: bytes, how: _Format, schema: dict[str, pl.DataType], chosen: list[str], header: bool
+) -> pl.DataFrame:
+    query = how.read(data, has_header=header, schema=schema, missing_columns="insert")
+    if len(schema) > 1 and _has_blank_line(data):
+        query = query.filter(~pl.all_horizontal(pl.all().is_null()))
+    return (query if chosen == list(schema) else query.select(chosen)).collect()
+
+
+def _fix_schema(data: bytes, path: Path, how: _Format, schema: dict[str, pl.DataType]) -> None:
+    """Take the columns from a header; a later file must have the same ones in the same order."""
+    if not schema:
+        schema.update(_infer(data, how, has_header=True))
+        return
+    found = list(how.read(data, infer_schema=False).collect_schema())
+    if found != list(schema):
+        raise DataError(
+            f"the columns of {str(path)!r} are {', '.join(found)}; "
+            f"but the first file has {', '.join(schema)}",
+            hint="read files with other columns by a node of their own",
+        )
+
+
+def _infer(data: bytes, how: _Format, *, has_header: bool) -> dict[str, pl.DataType]:
+    schema = dict(how.read(data, has_header=has_header, infer_schema_length=None).collect_schema())
+    if how.names is not None and not has_header:
+        if len(how.names) != len(schema):
+            raise DataError(
+                f"`names` has {len(how.names)} names, but the file has {len(schema)} columns",
+                hint="name every column, in the order of the file",
+            )
+        schema = dict(zip(how.names, schema.values(), strict=True))
+    need_columns(how.types, schema)
+    return schema | how.types
+
+
+def _chosen(schema: dict[str, pl.DataType], wanted: list[str] | None, *, strict: bool) -> list[str]:
+    if wanted is None:
+        return list(schema)
+    if strict:
+        need_columns(wanted, schema)
+        return wanted
+    return [name for name in schema if name in wanted] or list(schema)[:1]
+
+
+def _whole_records(found: Iterator[bytes], quote_char: str) -> Iterator[bytes]:
+    """Join blocks until no quoted field is open at their end: a quoted field may hold newlines."""
+    if not quote_char:
+        yield from found
+        return
+    quote = quote_char.encode()
+    parts: list[bytes] = []
+    is_open = False
+    for data in found:
+        is_open ^= bool(data.count(quote) % 2)
+        parts.append(data)
+        if not is_open:
+            yield b"".join(parts) if len(parts) > 1 else data
+            parts = []
+    if parts:
+        yield b"".join(parts)
+
+
+def _has_blank_line(data: bytes) -> bool:
+    return b"\n\n" in data or b"\n\r\n" in data or data[:1] in b"\r\n"
+
+
+def _explain(
+    error: Exception, data: bytes, path: Path, lines: int, how: _Format, schema: dict[str, pl.DataType]
+) -> DataError:
+    """Say which row of a block Polars could not read."""
+    if found := not_utf8(data, path, lines):
+        return found
+    misfit = _MISFIT.search(str(error))
+    width = len(schema)
+    reader = csv.reader(
+        io.StringIO(data.decode(), newline=""),
+        delimiter=how.separator,
+        **({"quotechar": how.quote_char} if how.quote_char else {"quoting": csv.QUOTE_NONE}),
+    )
+    start = 1
+    for row in reader:
+        width = width or len(row)
+        line = lines + start
+        if misfit and width >= len(row) >= int(misfit[4]) and row[int(misfit[4]) - 1] == misfit[1]:
+            column = misfit[3]
+            kind = type_name(schema[column]) if column in schema else misfit[2]
+            return RowError(
+                f"line {line} of {str(path)!r}: column {column!r} is {misfit[1]!r}, which is no {kind}",
+                row=line,
+                field=column,
+                hint=f"correct the value, or set `types: {{ {column}: str }}`, or add it to `null_values`",
+            )
+        if len(row) > width:
+            return RowError(
+                f"line {line} of {str(path)!r} has {len(row)} fields, but there are {width} columns",
+                row=line,
+                hint="correct the row, or set the `separator` and `quote_char` that the file has",
+            )
+        start = reader.line_num + 1
+    first = str(error).partition("\n")[0]
+    return DataError(
+        f"cannot read {str(path)!r} as CSV, between line {lines + 1} and {lines + start - 1}: {first}",
+        hint="set `quote_char: ''` if the file has quotes that are not around a whole field",
+    )
+
+
+def _same_columns(frame: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+    """Put the columns into the first batch's order, or refuse the frame (S3.5)."""
+    extra = [c for c in frame.columns if c not in columns]
+    absent = [c for c in columns if c not in frame.columns]
+    if not extra and not absent:
+        return frame.select(columns)
+    what = [f"has {', '.join(map(repr, extra))} more"] if extra else []
+    what += [f"lacks {', '.join(map(repr, absent))}"] if absent else []
+    raise DataError(
+        f"the columns changed on the way: a later record {' and '.join(what)}",
+        hint=f"give every record the columns of the first: {', '.join(columns)}",
+    )
+
+
+def _refuse_nested(frame: pl.DataFrame) -> None:
+    for name, kind in frame.schema.items():
+        if kind.is_nested() or kind == pl.Binary:
+            raise DataError(
+                f"column {name!r} holds {kind}, which CSV has no way to write",
+                hint="take single fields out with KeyExtractor (keys: [user.name]), or use JsonFileWriter",
+            )

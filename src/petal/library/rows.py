@@ -1,0 +1,103 @@
+"""Records in, the same records out: in another order, or fewer of them."""
+
+from typing import Annotated, Any
+
+import polars as pl
+from msgspec import Meta
+
+from petal import Batches, operator
+from petal.library.names import need_columns
+
+
+@operator(rowwise=False)
+def sort(records: pl.DataFrame, *, by: list[str], descending: bool = False) -> pl.DataFrame:
+    """Put records in order; all of them are held in memory.
+
+    Records that are equal keep their order; null comes last.
+
+    Args:
+        records: The records.
+        by: The columns to sort by, the first one counting most.
+        descending: Whether the largest comes first.
+
+    Raises:
+        DataError: A column is not there.
+
+    Example:
+        nodes:
+          - { id: people, type: CsvReader, params: { file_path: people.csv } }
+          - { id: oldest, type: Sort, params: { by: [age], descending: true } }
+          - { id: writer, type: CsvWriter, params: { file_path: sorted.csv } }
+        edges:
+          - [people, oldest]
+          - [oldest, writer]
+    """
+    need_columns(by, records.columns)
+    return records.sort(by, descending=descending, nulls_last=True, maintain_order=True)
+
+
+@operator(rowwise=False)
+def deduplicate(records: Batches[dict[str, Any]], *, by: list[str] | None = None) -> Batches[dict[str, Any]]:
+    """Keep the first of records that are alike.
+
+    Memory holds the values that were seen, each once.
+
+    Args:
+        records: The records.
+        by: The columns that count; all when left out.
+
+    Raises:
+        DataError: A column is not there.
+
+    Example:
+        nodes:
+          - { id: people, type: CsvReader, params: { file_path: people.csv } }
+          - { id: cities, type: Deduplicate, params: { by: [city] } }
+          - { id: writer, type: CsvWriter, params: { file_path: first.csv } }
+        edges:
+          - [people, cities]
+          - [cities, writer]
+    """
+    seen: list[pl.DataFrame] = []
+    for frame in records:
+        names = frame.columns if by is None else by
+        need_columns(names, frame.columns)
+        new = frame.unique(names, keep="first", maintain_order=True)
+        for keys in seen:
+            new = new.join(keys, on=names, how="anti", nulls_equal=True, maintain_order="left")
+        if len(new) or not seen:
+            seen = _gathered([*seen, new.select(names)])
+            yield new
+
+
+@operator(rowwise=False)
+def limit(records: Batches[dict[str, Any]], *, count: Annotated[int, Meta(ge=0)]) -> Batches[dict[str, Any]]:
+    """Keep the first records and read no further.
+
+    Args:
+        records: The records.
+        count: How many to keep.
+
+    Example:
+        nodes:
+          - { id: events, type: JsonFileReader, params: { file_path: events.jsonl } }
+          - { id: few, type: Limit, params: { count: 2 } }
+          - { id: writer, type: JsonFileWriter, params: { file_path: few.jsonl } }
+        edges:
+          - [events, few]
+          - [few, writer]
+    """
+    left = count
+    for frame in records:
+        yield frame.head(left)
+        left -= len(frame)
+        if left <= 0:
+            return
+
+
+def _gathered(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Join the last frames while they are of like length, so that few remain to look in."""
+    while len(frames) > 1 and len(frames[-2]) <= 2 * len(frames[-1]):
+        last = frames.pop()
+        frames[-1] = pl.concat([frames[-1], last], how="vertical_relaxed")
+    return frames

@@ -1,0 +1,1 @@
+"""Floor 7: who listens to events: the bus, logs, progress."""

@@ -1,0 +1,140 @@
+"""Resolve each node's policies: command line, node, decorator, defaults, built-in (S5.6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from petal.planning.expand import Draft
+from petal.planning.findings import Findings, did_you_mean, listing
+from petal.planning.request import Request
+from petal.spec.operator import OperatorSpec
+from petal.spec.pipeline import MISSING
+from petal.spec.plan import Resolved
+from petal.spec.policy import NO_POLICIES, POLICY_NAMES, Batch, Cache, Effects, Execution, Policies, Retry
+
+_BARE: dict[str, Any] = {"retry": Retry(), "cache": Cache(), "batch": Batch()}
+_LOCAL = Execution()
+
+#: Where a first-party backend comes from.
+KNOWN_BACKENDS = {
+    "process": "a later version of Petal brings it",
+    "docker": "a later version of Petal brings it, as the package petal-docker",
+    "aws_lambda": "a later version of Petal brings it, as the package petal-lambda",
+    "ray": "a later version of Petal brings it, as the package petal-ray",
+    "dask": "a later version of Petal brings it, as the package petal-dask",
+    "celery": "a later version of Petal brings it, as the package petal-celery",
+}
+_LATER = "a later version of Petal runs it; until then remove it, so that nothing is promised and not done"
+
+
+def default_effects(spec: OperatorSpec) -> Effects:
+    """``pure`` for an operator that says it returns something, else ``once`` (DESIGN.md §5, S1.5)."""
+    output = spec.output("output")
+    if output is None:
+        return Effects.ONCE
+    declares = output.annotation is not MISSING or output.seen.view.streams
+    return Effects.PURE if declares else Effects.ONCE
+
+
+class PolicyResolver:
+    """Resolves policies and says so where this version cannot do what one asks."""
+
+    def __init__(self, request: Request, findings: Findings) -> None:
+        self._request = request
+        self._findings = findings
+        self._plain: dict[tuple[int, Effects], Resolved] = {}
+
+    def resolve(self, draft: Draft) -> Resolved:
+        """Resolve the policies of one node; origins are kept for each that someone set."""
+        assert draft.op is not None
+        spec, part = draft.op.spec, draft.scope.part
+        layers = (
+            ("node", draft.spec.policies),
+            ("decorator", spec.policies),
+            ("defaults", part.spec.defaults),
+        )
+        effects = default_effects(spec)
+        if all(p is NO_POLICIES or p == NO_POLICIES for _, p in layers) and not self._request.backends:
+            if not part.spec.cache_io:
+                key = (0, effects)
+                if key not in self._plain:
+                    self._plain[key] = Resolved(_LOCAL, None, None, None, None, effects, {})
+                return self._plain[key]
+        return self._layered(draft, layers, effects)
+
+    def _layered(self, draft: Draft, layers: tuple[tuple[str, Policies], ...], effects: Effects) -> Resolved:
+        values: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+        for name in POLICY_NAMES:
+            for origin, policies in layers:
+                value = getattr(policies, name)
+                if value is not None:
+                    values[name] = _BARE[name] if value is True and name in _BARE else value
+                    origins[name] = origin
+                    break
+        if draft.scope.part.spec.cache_io and "cache" not in values and draft.op and draft.op.spec.outputs:
+            values["cache"], origins["cache"] = Cache(), "cache_io"
+        backend = self._request.backends.get(draft.id, self._request.backends.get(""))
+        if backend is not None:
+            before = values.get("execution", _LOCAL)
+            same = before.backend == backend
+            values["execution"] = Execution(backend, before.failover, before.settings if same else {})
+            origins["execution"] = "command line"
+        if not (draft.op and draft.op.spec.outputs) and origins.get("cache") in ("defaults", "cache_io"):
+            values["cache"] = False  # sinks are never cached (S9.1)
+        resolved = Resolved(
+            values.get("execution", _LOCAL),
+            values.get("retry") or None,
+            values.get("timeout") or None,
+            values.get("cache") or None,
+            values.get("batch") or None,
+            values.get("effects", effects),
+            origins,
+        )
+        self._check(draft, resolved)
+        return resolved
+
+    def _check(self, draft: Draft, resolved: Resolved) -> None:
+        backend = resolved.execution.backend
+        if backend != "local":
+            self._backend(draft, backend, resolved.origins["execution"])
+        for name in ("retry", "timeout", "cache", "batch"):
+            value = getattr(resolved, name)
+            if value is None or (name == "retry" and value.max_attempts == 1):
+                continue
+            origin = resolved.origins[name]
+            path = self._path(draft, name, origin)
+            whose = f"`{draft.id}`" if origin in ("node", "decorator") else "every node"
+            text = "`cache_io`" if origin == "cache_io" else f"`{name}` (of {whose}, from its {origin})"
+            if origin in ("defaults", "cache_io"):
+                text = f"`{'cache_io' if origin == 'cache_io' else 'defaults.' + name}`"
+            self._findings.add(
+                draft.scope.place, path, "not-yet", f"{text} is not available in this version", hint=_LATER, key=True
+            )
+
+    def _path(self, draft: Draft, name: str, origin: str) -> tuple[str | int, ...]:
+        if origin == "cache_io":
+            return ("cache_io",)
+        if origin == "defaults":
+            return ("defaults", name)
+        return (*draft.path, name) if origin == "node" else draft.path
+
+    def _backend(self, draft: Draft, backend: str, origin: str) -> None:
+        path = self._path(draft, "execution", origin)
+        if backend in KNOWN_BACKENDS:
+            self._findings.add(
+                draft.scope.place,
+                path,
+                "not-yet",
+                f"backend `{backend}` (for `{draft.id}`) is not available in this version",
+                hint=KNOWN_BACKENDS[backend],
+            )
+            return
+        known = ["local", *KNOWN_BACKENDS]
+        self._findings.add(
+            draft.scope.place,
+            path,
+            "unknown-backend",
+            f"there is no backend `{backend}` (for `{draft.id}`)",
+            hint=did_you_mean(backend, known) or f"Petal knows {listing(known)}; a plugin `petal-{backend}` may bring it",
+        )

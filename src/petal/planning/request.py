@@ -1,0 +1,34 @@
+"""What the caller asks of a pipeline beyond what its author wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct, field
+
+
+class Request(Struct, frozen=True):
+    """One validation, plan or run.
+
+    Attributes:
+        params: Values by address (S2.4): ``pattern``, ``node.param``, ``module.param``, ``module/node.param``.
+        inputs: Values of pipeline inputs.
+        text: Addresses in ``params`` and names in ``inputs`` whose values are text to be read by the annotation.
+        targets: Ids of the nodes that are wanted; empty for all.
+        overrides: Values to use instead of running a node.
+        backends: Backend by node id, ``""`` for every node.
+        environment: The environment that ``${env:…}`` is looked up in.
+        folder: What relative paths among the values given here are relative to.
+        to_run: Whether every required pipeline input must have a value.
+    """
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    text: frozenset[str] = frozenset()
+    targets: tuple[str, ...] = ()
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    backends: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    folder: str = ""
+    to_run: bool = False

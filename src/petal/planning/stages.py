@@ -1,0 +1,122 @@
+"""Find the stages of a plan: which streaming nodes run together, and which of their rows may go to disk (S4).
+
+A node is *pulled* when its whole output goes to one consumer: both run on the consumer's thread with nothing between
+them. Every other streaming node is a *trunk*: it pushes batches into one bounded buffer per consumer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from petal.spec.operator import OperatorSpec
+from petal.spec.plan import FromNode, Link, PlanNode, Stage
+
+
+class _Edge:
+    __slots__ = ("input", "port", "source", "target", "whole")
+
+    def __init__(self, source: int, port: str, target: int, name: str, whole: bool) -> None:
+        self.source, self.port, self.target, self.input, self.whole = source, port, target, name, whole
+
+
+def find_stages(nodes: Sequence[PlanNode], operators: dict[str, OperatorSpec], targets: set[int]) -> tuple[Stage, ...]:
+    """Group the streaming nodes into stages; ``targets`` are the nodes whose output is kept."""
+    streaming = [_streams(operators[n.operator]) for n in nodes]
+    if not any(streaming):
+        return ()
+    edges = _edges(nodes, operators, streaming)
+    leaders = list(range(len(nodes)))
+
+    def leader(i: int) -> int:
+        while leaders[i] != i:
+            leaders[i] = leaders[leaders[i]]
+            i = leaders[i]
+        return i
+
+    for edge in edges:
+        leaders[leader(edge.source)] = leader(edge.target)
+    spilling = _spilling(nodes, edges)
+    groups: dict[int, list[int]] = {}
+    for i in range(len(nodes)):
+        groups.setdefault(leader(i), []).append(i)
+    links: dict[int, list[Link]] = {}
+    for k, edge in enumerate(edges):
+        links.setdefault(leader(edge.source), []).append(
+            Link(edge.source, edge.port, edge.target, edge.input, k in spilling)
+        )
+    return tuple(Stage(tuple(g), tuple(links[r])) for r, g in groups.items() if r in links)
+
+
+def _streams(spec: OperatorSpec) -> bool:
+    output = spec.output("output")
+    return output is not None and output.seen.view.streams
+
+
+def feeds(node: PlanNode) -> list[tuple[str, int, FromNode]]:
+    """List a node's inputs that other nodes feed: input name, position within it, and the port."""
+    found: list[tuple[str, int, FromNode]] = []
+    for name, binding in node.inputs.items():
+        if isinstance(binding, tuple):
+            found += [(name, k, b) for k, b in enumerate(binding) if isinstance(b, FromNode)]
+        elif isinstance(binding, FromNode):
+            found.append((name, 0, binding))
+    return found
+
+
+def _edges(nodes: Sequence[PlanNode], operators: dict[str, OperatorSpec], streaming: list[bool]) -> list[_Edge]:
+    edges = []
+    for i, node in enumerate(nodes):
+        for name, _, feed in feeds(node):
+            if streaming[feed.node] and feed.port == "output":
+                port = operators[node.operator].input(name)
+                whole = port is None or not port.seen.view.streams
+                edges.append(_Edge(feed.node, feed.port, i, name, whole))
+    return edges
+
+
+def _spilling(nodes: Sequence[PlanNode], edges: list[_Edge]) -> set[int]:
+    """Number the stream edges whose consumers meet again: they lie on a cycle of the graph without directions.
+
+    A trunk that waits for room in one buffer while a consumer of another starves can only be part of a deadlock when
+    the two buffers lie on such a cycle. Every edge counts, data of any view and ``after`` alike.
+    """
+    out: dict[int, list[int]] = {}
+    for k, edge in enumerate(edges):
+        out.setdefault(edge.source, []).append(k)
+    neighbours: dict[int, set[int]] = {}
+    dependents: dict[int, set[int]] = {}
+    for i, node in enumerate(nodes):
+        for source in {f.node for _, _, f in feeds(node)} | set(node.after):
+            neighbours.setdefault(i, set()).add(source)
+            neighbours.setdefault(source, set()).add(i)
+            dependents.setdefault(source, set()).add(i)
+    spilling: set[int] = set()
+    for trunk, mine in out.items():
+        if len(mine) < 2 and len(dependents[trunk]) < 2:
+            continue
+        part = _parts_without(trunk, dependents[trunk], neighbours)
+        members: dict[int, int] = {}
+        for consumer in dependents[trunk]:
+            members[part[consumer]] = members.get(part[consumer], 0) + 1
+        twice = {edges[k].target for k in mine if sum(edges[j].target == edges[k].target for j in mine) > 1}
+        for k in mine:
+            target = edges[k].target
+            if members[part[target]] > 1 or target in twice:
+                spilling.add(k)
+    return spilling
+
+
+def _parts_without(trunk: int, starts: set[int], neighbours: dict[int, set[int]]) -> dict[int, int]:
+    """Tell which of ``starts`` are connected when ``trunk`` is taken away."""
+    part: dict[int, int] = {}
+    for start in starts:
+        if start in part:
+            continue
+        part[start] = start
+        waiting = [start]
+        while waiting:
+            for other in neighbours[waiting.pop()]:
+                if other != trunk and other not in part:
+                    part[other] = start
+                    waiting.append(other)
+    return part

@@ -1,0 +1,188 @@
+"""Check and convert the value of a parameter by its annotation (S1.6, S8.1, S8.3)."""
+
+from __future__ import annotations
+
+import os
+import re
+import types
+import typing
+from enum import Enum
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from petal.planning.annotations import type_text
+from petal.spec.pipeline import MISSING
+from petal.spec.views import Check, FileUse
+
+_AT = re.compile(r" - at `(?:key in )?\$([^`]*)`$", re.DOTALL)
+
+
+class BadValue(Exception):
+    """A value does not fit; the text says why, ``at`` is the path inside the value."""
+
+    def __init__(self, message: str, at: str = "") -> None:
+        super().__init__(message)
+        self.at = at
+
+
+def convert(value: Any, annotation: object, folder: str, *, lenient: bool) -> Any:
+    """Return ``value`` as its annotation wants it.
+
+    Args:
+        value: Plain data from a file, or any object from Python.
+        annotation: The parameter's annotation with its ``Annotated`` extras, or MISSING.
+        folder: What relative paths are relative to.
+        lenient: Whether text is read by the annotation (``"3"`` for an int): for the command line and references.
+
+    Raises:
+        BadValue: The value does not fit.
+    """
+    if annotation is MISSING or annotation is Any or annotation is object:
+        return value
+    bare, extras = _peel(annotation)
+    result = _convert(value, bare, annotation, folder, lenient)
+    for extra in extras:
+        if isinstance(extra, Check):
+            _run_check(extra, result)
+    return result
+
+
+@lru_cache(1024)
+def _peel_cached(annotation: object) -> tuple[object, tuple[Any, ...]]:
+    extras: tuple[Any, ...] = ()
+    while typing.get_origin(annotation) is typing.Annotated:
+        args = typing.get_args(annotation)
+        annotation, extras = args[0], (*args[1:], *extras)
+    return annotation, extras
+
+
+def _peel(annotation: object) -> tuple[object, tuple[Any, ...]]:
+    try:
+        return _peel_cached(annotation)
+    except TypeError:
+        return _peel_cached.__wrapped__(annotation)
+
+
+def file_use(annotation: object) -> FileUse | None:
+    """Whether a parameter names a file that is read or written."""
+    return next((e for e in _peel(annotation)[1] if isinstance(e, FileUse)), None)
+
+
+def _run_check(check: Check, value: Any) -> None:
+    try:
+        check.test(value)
+    except ValueError as error:
+        raise BadValue(str(error)) from None
+    except Exception as error:
+        raise BadValue(f"its check failed with {type(error).__name__}: {error}") from None
+
+
+def _convert(value: Any, bare: object, annotation: object, folder: str, lenient: bool) -> Any:
+    if mentions_path(bare):
+        return _with_paths(value, bare, annotation, folder, lenient)
+    if isinstance(value, Enum) and isinstance(bare, type) and isinstance(value, bare):
+        return value
+    try:
+        return msgspec.convert(value, annotation, strict=not (lenient and isinstance(value, str)))
+    except msgspec.ValidationError as error:
+        if _is_instance(value, bare):
+            return value
+        text = str(error)
+        at = _AT.search(text)
+        raise BadValue(_say(value, bare, _AT.sub("", text)), at.group(1) if at else "") from None
+    except (TypeError, NotImplementedError, RecursionError):
+        # A type that msgspec does not know, such as a Callable or a class of the user's.
+        if isinstance(bare, type) and not _is_instance(value, bare) and not hasattr(bare, "_is_protocol"):
+            raise BadValue(_say(value, bare, "")) from None
+        return value
+
+
+def _is_instance(value: Any, bare: object) -> bool:
+    origin = typing.get_origin(bare)
+    if origin in (typing.Union, types.UnionType):
+        return any(_is_instance(value, a) for a in typing.get_args(bare))
+    if origin is not None or not isinstance(bare, type) or isinstance(value, bool) and bare is not bool:
+        return False
+    try:
+        return isinstance(value, bare)
+    except TypeError:
+        return False
+
+
+@lru_cache(1024)
+def _mentions_path(bare: object) -> bool:
+    if bare is Path:
+        return True
+    return any(_mentions_path(a) for a in typing.get_args(bare))
+
+
+def mentions_path(bare: object) -> bool:
+    """Whether a ``Path`` stands anywhere in an annotation."""
+    try:
+        return _mentions_path(bare)
+    except TypeError:
+        return False
+
+
+def _with_paths(value: Any, bare: object, annotation: object, folder: str, lenient: bool) -> Any:
+    origin, args = typing.get_origin(bare), typing.get_args(bare)
+    if origin is typing.Annotated:
+        return _with_paths(value, args[0], annotation, folder, lenient)
+    if bare is Path:
+        if isinstance(value, str | os.PathLike) and os.fspath(value):
+            return _path(os.fspath(value), folder)
+        raise BadValue(_say(value, bare, ""))
+    if origin in (typing.Union, types.UnionType):
+        for option in sorted(args, key=lambda a: a is Path):
+            try:
+                return _convert(value, option, option, folder, lenient)
+            except BadValue:
+                continue
+        raise BadValue(_say(value, bare, ""))
+    if origin in (list, tuple, set, frozenset) and isinstance(value, list | tuple | set | frozenset):
+        inner = [a for a in args if a is not Ellipsis]
+        return origin(_convert(v, inner[0], inner[0], folder, lenient) for v in value)
+    if origin is dict and isinstance(value, dict):
+        return {k: _convert(v, args[1], args[1], folder, lenient) for k, v in value.items()}
+    raise BadValue(_say(value, bare, ""))
+
+
+def _path(text: Any, folder: str) -> Path:
+    if text == "-":
+        return Path("-")
+    if "\0" in str(text):
+        raise BadValue("a path cannot hold a NUL character")
+    return Path(folder, text)
+
+
+def _say(value: Any, bare: object, reason: str) -> str:
+    if reason and not reason.startswith(("Expected `", "Object missing", "Object contains")):
+        return reason[0].lower() + reason[1:]
+    return f"{short(value)} is {kind_of(value)}, but {type_text(bare)} is wanted"
+
+
+def kind_of(value: Any) -> str:
+    """Name a value's kind in the words of a pipeline file."""
+    if value is None:
+        return "nothing (null)"
+    for cls, name in ((bool, "true or false"), (int, "a whole number"), (float, "a number"), (str, "text")):
+        if isinstance(value, cls):
+            return name
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    return f"a {type(value).__name__}"
+
+
+def short(value: Any, limit: int = 60) -> str:
+    """Write a value in one short line."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    text = text.replace("\n", "\\n")
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,135 @@
+"""Every hook of Petal: what each is asked, when, and what it returns.
+
+Implement them with :func:`petal.hookimpl`, in a module or a class that the entry-point group ``petal`` names,
+or in a pipeline's own file (``@petal.register_plugin``). An implementation may leave out arguments it does
+not need. Hooks run in the process that runs the pipeline, never in its workers (S6.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from petal.plugin.markers import hookspec
+
+if TYPE_CHECKING:
+    from petal.spec.diagnostic import Diagnostic
+    from petal.spec.event import Event
+    from petal.spec.pipeline import PipelineSpec
+
+#: Operators by name, each an object or ``module:qualname`` text; or a list of objects and modules.
+Operators: TypeAlias = Mapping[str, object | str] | Iterable[object | ModuleType]
+
+
+@hookspec
+def petal_operators() -> Operators:  # type: ignore[empty-body]
+    """Bring operators that a module does not define itself.
+
+    When:
+        Once, when the plugin is loaded. Operators that its own module defines are found without this hook.
+
+    Returns:
+        A mapping of type names to functions, classes or ``module:qualname`` texts, which are imported when a
+        pipeline uses them; or decorated objects, or modules in which to look for them.
+    """
+
+
+@hookspec
+def petal_backends() -> Iterable[Any]:  # type: ignore[empty-body]
+    """Bring places where nodes can run.
+
+    When:
+        The first time that a pipeline names a backend which Petal does not have.
+
+    Returns:
+        Backends; each says its ``name`` and capabilities, and connects to nothing before it is used.
+    """
+
+
+@hookspec
+def petal_adapters() -> Iterable[Any]:  # type: ignore[empty-body]
+    """Bring further views of data, such as another library's frames.
+
+    When:
+        Before a pipeline is checked, only for plugins that it, ``-p`` or ``$PETAL_PLUGINS`` names.
+
+    Returns:
+        Adapters, which say what types they take and give.
+    """
+
+
+@hookspec
+def petal_codecs() -> Iterable[Any]:  # type: ignore[empty-body]
+    """Bring ways to write values as bytes, for the wire and the cache.
+
+    When:
+        The first time that a value has a codec's ``name`` but nothing there can read it.
+
+    Returns:
+        Codecs; each says its ``name``.
+    """
+
+
+@hookspec
+def petal_stores() -> Mapping[str, Any] | Iterable[Any]:  # type: ignore[empty-body]
+    """Bring places to keep bytes: caches, claim checks, and what readers and writers open.
+
+    When:
+        The first time that a URL has a scheme which Petal does not have.
+
+    Returns:
+        A mapping of schemes (``s3``) to functions that open a store, or stores that say their ``name``.
+    """
+
+
+@hookspec
+def petal_resolvers() -> Mapping[str, Callable[[str], str]]:  # type: ignore[empty-body]
+    """Bring schemes of references such as ``${vault:path}``, for secrets and configuration.
+
+    When:
+        The first time that a reference has a scheme which Petal does not have.
+
+    Returns:
+        A mapping of schemes to functions from what follows the colon to the value.
+    """
+
+
+@hookspec
+def petal_validate(spec: PipelineSpec) -> Iterable[Diagnostic]:  # type: ignore[empty-body]
+    """Check a pipeline for rules of one's own.
+
+    When:
+        At the end of a validation, only for plugins that the pipeline, ``-p`` or ``$PETAL_PLUGINS`` names.
+
+    Args:
+        spec: The pipeline as its author wrote it.
+
+    Returns:
+        Findings; an error keeps the pipeline from running.
+    """
+
+
+@hookspec
+def petal_event(event: Event) -> None:
+    """Take note of a fact about a run.
+
+    When:
+        For each event, in order, soon after it happened, and only for plugins that the pipeline, ``-p`` or
+        ``$PETAL_PLUGINS`` names. An observer that raises is told no more, and the run goes on.
+
+    Args:
+        event: A frozen struct of :mod:`petal.spec.event`.
+    """
+
+
+@hookspec
+def petal_commands() -> Iterable[Any]:  # type: ignore[empty-body]
+    """Bring commands for ``petal NAME``.
+
+    When:
+        The first time that the user types a command which Petal does not have, and for ``petal --help``.
+
+    Returns:
+        Click commands; the ``name`` of each is what the user types.
+    """

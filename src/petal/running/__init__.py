@@ -1,0 +1,1 @@
+"""Floor 6: call one operator, and run a chain of them as one."""

@@ -1,0 +1,75 @@
+"""One event loop on a thread of its own, shared by every coroutine of a run (S5.1)."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+_END = object()
+#: Threads for plain iterators that coroutines read; each may wait for another, so there must be enough of them.
+_READERS = 1000
+
+
+class LoopThread:
+    """Runs coroutines for threads; started on first use."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._loop.set_default_executor(ThreadPoolExecutor(_READERS, thread_name_prefix="petal-read"))
+                self._thread = threading.Thread(target=self._loop.run_forever, name="petal-loop", daemon=True)
+                self._thread.start()
+            return self._loop
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine to its end and return what it returns; an interrupt cancels it."""
+        future = asyncio.run_coroutine_threadsafe(work, self._started())
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def iterate(self, rows: AsyncIterator[Any]) -> Iterator[Any]:
+        """Read an async iterator from a plain thread, one item at a time."""
+
+        async def advance() -> Any:
+            return await anext(rows, _END)
+
+        try:
+            while (row := self.run(advance())) is not _END:
+                yield row
+        finally:
+            close = getattr(rows, "aclose", None)
+            if close is not None:
+                self.run(close())
+
+    def close(self) -> None:
+        """Stop the loop and wait for its thread."""
+        with self._lock:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is None or thread is None:
+            return
+
+        async def shut() -> None:
+            await loop.shutdown_asyncgens()
+            others = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await loop.shutdown_default_executor()
+
+        asyncio.run_coroutine_threadsafe(shut(), loop).result(5)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(5)
+        loop.close()

@@ -1,0 +1,133 @@
+"""Watch one node's output as it flows: count it, notice its true end, and say whose code raised first (S4.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sized
+from typing import Any
+
+from petal.data.files import Outputs
+from petal.spec.event import Status
+
+
+class Stopped(BaseException):
+    """The run is being stopped; not an Exception, so that user code does not swallow it by accident."""
+
+
+class Broken(Exception):
+    """A stream ended before its true end, because the node that makes it did not succeed."""
+
+
+class Watch:
+    """One node's part in a chain.
+
+    Attributes:
+        rows: Rows given so far.
+        ended: Whether its stream came to its true end, or it returned.
+        started: ``time.perf_counter()`` of its call.
+        head: The first rows, when previews are wanted.
+    """
+
+    __slots__ = ("began", "ended", "head", "index", "inputs", "outputs", "reads", "rows", "status", "value")
+
+    def __init__(self, index: int, outputs: Outputs | None = None) -> None:
+        self.index = index
+        self.rows: int | None = None
+        self.ended = False
+        self.began = 0.0
+        self.head: list[Any] | None = None
+        self.inputs: dict[str, Any] = {}
+        self.reads: dict[str, list[Any]] = {}
+        self.outputs = outputs
+        self.status: Status | None = None
+        self.value: Any = None
+
+
+class Failure:
+    """The first failure in a chain, and the streams from outside that broke."""
+
+    __slots__ = ("broken", "error", "index")
+
+    def __init__(self) -> None:
+        self.index: int | None = None
+        self.error: BaseException | None = None
+        self.broken: set[int] = set()
+
+    def note(self, index: int, error: BaseException) -> None:
+        """Remember that ``error`` came out of the node's own code, unless another came before."""
+        if isinstance(error, Stopped | GeneratorExit) or _comes_from_broken(error):
+            return
+        if self.error is None:
+            self.index, self.error = index, error
+
+
+def _comes_from_broken(error: BaseException | None) -> bool:
+    """Whether an error is, or was raised while handling, the news that a stream from outside broke."""
+    for _ in range(20):
+        if error is None:
+            return False
+        if isinstance(error, Broken):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def watched(rows: Iterator[Any], watch: Watch, failure: Failure, stop: list[Any], preview: bool) -> Iterator[Any]:
+    """Pass items on and count them."""
+    count = 0
+    try:
+        if preview:
+            watch.head = []
+            for row in rows:
+                watch.head.append(row)
+                count += 1
+                yield row
+                if count == 3:
+                    break
+        for count, row in enumerate(rows, count + 1):  # noqa: B020
+            if stop:
+                raise Stopped
+            yield row
+        watch.ended = True
+    except BaseException as error:
+        failure.note(watch.index, error)
+        raise
+    finally:
+        watch.rows = count
+        _close(rows)
+
+
+def watched_batches(
+    batches: Iterator[Any], watch: Watch, failure: Failure, stop: list[Any], preview: bool
+) -> Iterator[Any]:
+    """Pass batches on and count their rows."""
+    watch.rows = 0
+    try:
+        for batch in batches:
+            if stop:
+                raise Stopped
+            if isinstance(batch, Sized):
+                watch.rows += len(batch)
+                if preview and watch.head is None and len(batch):
+                    watch.head = head_of(batch)
+            yield batch
+        watch.ended = True
+    except BaseException as error:
+        failure.note(watch.index, error)
+        raise
+    finally:
+        _close(batches)
+
+
+def head_of(batch: Any, count: int = 3) -> list[Any]:
+    """Return the first rows of a batch as plain values."""
+    head = batch.head(count) if hasattr(batch, "head") else batch[:count]
+    if hasattr(head, "to_dicts"):
+        rows: list[Any] = head.to_dicts()
+        return rows
+    return head.to_list() if hasattr(head, "to_list") else list(head)
+
+
+def _close(rows: Any) -> None:
+    close = getattr(rows, "close", None)
+    if close is not None:
+        close()

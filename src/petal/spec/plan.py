@@ -1,0 +1,113 @@
+"""A validated pipeline with everything resolved. Immutable; holds names and types, never functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+from petal.errors import Location
+from petal.spec.operator import OperatorSpec
+from petal.spec.policy import Batch, Cache, Effects, Execution, Retry
+
+
+class FromNode(Struct, frozen=True):
+    """An input fed by an output port of the node at index ``node`` of the plan."""
+
+    node: int
+    port: str = "output"
+
+
+class Constant(Struct, frozen=True):
+    """An input with a value from ``params``, a pipeline input or a default; ``origin`` says which."""
+
+    value: Any
+    origin: str
+
+
+Binding = FromNode | Constant
+
+
+class Setting(Struct, frozen=True):
+    """A policy's value and where it came from (S5.6)."""
+
+    value: Any
+    origin: str
+
+
+class Resolved(Struct, frozen=True):
+    """Every policy of a node, resolved; a policy that is off is None."""
+
+    execution: Execution
+    retry: Retry | None
+    timeout: float | None
+    cache: Cache | None
+    batch: Batch | None
+    effects: Effects
+    origins: dict[str, str] = field(default_factory=dict)
+
+
+class PlanNode(Struct, frozen=True):
+    """A node with everything resolved.
+
+    Attributes:
+        id: The full id, ``module/node`` inside modules.
+        operator: Key of its operator in :attr:`Plan.operators`.
+        params: Parameters to call it with; secret references are still references.
+        inputs: One entry per input that is bound: a binding, or a tuple of them for a variadic input.
+        after: Indices of nodes that must have succeeded before.
+        policies: Resolved policies.
+        spill: Output ports whose consumers may wait for each other, so that their rows may go to disk (S4.2).
+        columns: Columns that consumers need, or None for all of them.
+        override: True when the value comes from ``overrides`` and the node is not run.
+        where: The place in the user's file.
+    """
+
+    id: str
+    operator: str
+    params: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, Binding | tuple[Binding, ...]] = field(default_factory=dict)
+    after: tuple[int, ...] = ()
+    policies: Resolved | None = None
+    where: Location | None = None
+
+
+class Link(Struct, frozen=True):
+    """A stream edge between two nodes of the plan, and whether its rows may spill to disk (S4.2)."""
+
+    source: int
+    port: str
+    target: int
+    input: str
+    spill: bool = False
+
+
+class Stage(Struct, frozen=True):
+    """Neighbouring local streaming nodes that run as one: indices of its nodes, and its stream links."""
+
+    nodes: tuple[int, ...]
+    links: tuple[Link, ...] = ()
+
+
+class Plan(Struct, frozen=True):
+    """What would run.
+
+    Attributes:
+        name: The pipeline's name.
+        nodes: In topological order.
+        operators: Operator descriptions by key.
+        stages: Every stage of two nodes or more.
+        targets: Indices of the nodes whose outputs the run returns.
+        overrides: Values given instead of running a node, by index.
+        file: The file it came from, or None.
+        run_timeout: Seconds the run may take, or None.
+    """
+
+    name: str
+    nodes: tuple[PlanNode, ...]
+    operators: dict[str, OperatorSpec]
+    stages: tuple[Stage, ...] = ()
+    targets: tuple[int, ...] = ()
+    overrides: dict[int, Any] = field(default_factory=dict)
+    file: str | None = None
+    run_timeout: float | None = None

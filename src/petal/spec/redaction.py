@@ -1,0 +1,47 @@
+"""The one redactor: what has been resolved as a secret is shown as ``***`` wherever Petal shows anything (FAULTS 3.5)."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from typing import Any
+from urllib.parse import quote
+
+#: Shorter secrets would hide half of every text.
+SHORTEST = 4
+_lock = threading.Lock()
+_hidden: list[str] = []
+
+
+def hide(secret: str) -> None:
+    """Remember a secret; from now on :func:`redact` hides it, also encoded."""
+    if len(secret) < SHORTEST:
+        return
+    raw = secret.encode()
+    forms = {secret, quote(secret, safe=""), raw.hex(), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+    forms |= {base64.b64encode(raw).decode().rstrip("="), base64.urlsafe_b64encode(raw).decode().rstrip("=")}
+    with _lock:
+        known = set(_hidden)
+        _hidden.extend(f for f in forms if f not in known)
+        _hidden.sort(key=len, reverse=True)
+
+
+def redact(text: str) -> str:
+    """Return ``text`` with every known secret replaced by ``***``."""
+    for secret in _hidden:
+        if secret in text:
+            text = text.replace(secret, "***")
+    return text
+
+
+def preview(value: Any, limit: int = 120) -> str:
+    """Write a value for a log: one line, truncated, redacted. Never fails, whatever its ``repr`` does."""
+    try:
+        text = repr(value[:20]) if isinstance(value, list | tuple) and len(value) > 20 else repr(value)
+        if isinstance(value, str | bytes) and len(value) > 4 * limit:
+            text = repr(value[: 4 * limit])
+    except Exception as error:
+        text = f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+    text = redact(" ".join(text.split()) if "\n" in text else text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
