@@ -3,11 +3,15 @@
 import csv
 import datetime
 import io
+import os
+import threading
+import time
 
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from petal import Context, DataError, RowError
 from petal.library import blocks
 from petal.library.csv_files import csv_reader, csv_writer
@@ -69,13 +73,13 @@ def test_the_first_block_fixes_the_types(tmp_path, monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK", 8)
     path = tmp_path / "x.csv"
     path.write_text("a,b\n1,x\n2.5,y\n")
-    with pytest.raises(RowError, match="line 3 .* column 'a' is '2.5', which is no int") as error:
+    with pytest.raises(RowError, match=r"line 3 .* column 'a' is '2.5', which is no int") as error:
         read(path)
     assert "types: { a: str }" in error.value.hint
     assert read(path, types={"a": "float"}) == [(1.0, "x"), (2.5, "y")]
 
 
-@pytest.mark.parametrize("block", [8, 4 << 20])
+@pytest.mark.parametrize("block", [12, 4 << 20])
 def test_forms_of_csv(tmp_path, monkeypatch, block):
     """Headers, separators, quotes, blank lines, marks and types, in small blocks and large ones."""
     monkeypatch.setattr(blocks, "BLOCK", block)
@@ -97,6 +101,23 @@ def test_forms_of_csv(tmp_path, monkeypatch, block):
     assert of("a,b,c\n1,x,\n\n2,y,z\n", context=Context(columns=("b",))) == [("x",), ("y",)]
 
 
+def test_a_slow_pipe_does_not_change_the_types(tmp_path):
+    """The first rows that arrive alone do not fix the types: a block is filled first."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+
+    def feed():
+        with open(path, "wb", buffering=0) as pipe:
+            pipe.write(b"a,b\n1,x\n")
+            time.sleep(0.05)
+            pipe.write(b"2.5,y\n")
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    assert read(path) == [(1.0, "x"), (2.5, "y")]
+    thread.join()
+
+
 def test_mistakes_in_the_columns(tmp_path):
     """Names that are not there, too few names, and files that differ."""
     (tmp_path / "a.csv").write_text("city,zip\nRome,1\n")
@@ -106,7 +127,7 @@ def test_mistakes_in_the_columns(tmp_path):
     assert error.value.hint == "did you mean 'city'?"
     with pytest.raises(DataError, match="`names` has 1 names, but the file has 2 columns"):
         read(tmp_path / "a.csv", header=False, names=["one"])
-    with pytest.raises(DataError, match="b.csv' are zip, city; but the first file has city, zip"):
+    with pytest.raises(DataError, match=r"b.csv' are zip, city; but the first file has city, zip"):
         read(tmp_path / "?.csv")
 
 

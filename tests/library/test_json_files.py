@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from petal import Context, DataError, RowError
 from petal.library import blocks
 from petal.library.json_files import json_file_reader, json_file_writer
@@ -106,10 +107,10 @@ def test_the_first_batch_fixes_the_schema(tmp_path, monkeypatch):
     path = tmp_path / "x"
     for later in ('{"a":1,"z":1}', '{"a":1.5}', '{"a":"x"}', '{"a":[1]}'):
         path.write_text('{"a":1}\n{"a":2}\n' + later + "\n")
-        with pytest.raises(RowError, match="line 3 .*field '[az]'"):
+        with pytest.raises(RowError, match=r"line 3 .*field '[az]'"):
             read(path)
     path.write_text('{"a":{"b":1}}\n{"a":{"b":1,"c":2}}\n')
-    with pytest.raises(RowError, match="line 2 .*field 'a'"):
+    with pytest.raises(RowError, match=r"line 2 .*field 'a'"):
         read(path)
     path.write_text('{"a":1,"b":"x"}\n{"b":"y"}\n{}\n')
     assert read(path) == [{"a": 1, "b": "x"}, {"a": None, "b": "y"}, {"a": None, "b": None}]
@@ -144,5 +145,5 @@ def test_bad_arrays_are_named(tmp_path):
         with pytest.raises(RowError, match=what):
             read(path)
     path.write_bytes(b'{"a":1}\n{"a":"\xff"}\n')
-    with pytest.raises(RowError, match="line 2 .* is not UTF-8"):
+    with pytest.raises(RowError, match=r"line 2 .* is not UTF-8"):
         read(path)

@@ -8,10 +8,11 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-import petal
 import polars as pl
 import pytest
 import yaml
+
+import petal
 from petal.library.merge import list_merger
 from petal.library.noop import empty_source, noop_sink, noop_transformer
 from petal.library.table import OPERATORS
@@ -81,7 +82,10 @@ def test_every_example_runs(name, tmp_path, monkeypatch):
         spec = describe(fn)
         edges = [(a, b) for a, b in pipeline["edges"] if b.partition(".")[0] == node["id"]]
         arguments = [_view(values, source, spec, i) for i, (source, _) in enumerate(edges)]
-        params = {k: Path(v) if k == "file_path" else v for k, v in node.get("params", {}).items()}
+        given = node.get("params", {})
+        params = {k: Path(v) if k == "file_path" else v for k, v in given.items() if k is not True}
+        if True in given:  # PyYAML reads YAML 1.1, where the key `on` is a boolean; Petal reads 1.2
+            params["on"] = given[True]
         result = fn(*arguments, **params)
         values[node["id"]] = list(result) if inspect.isgenerator(result) else result
     for node in pipeline["nodes"]:

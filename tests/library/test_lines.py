@@ -7,14 +7,76 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from petal.library import regex
 from petal.library.lines import regex_filter, splitter
 
-ATOMS = r"""a b K k é ß 1 . \d \w \s \b \B \S \W \D ^ $ [ab] [^a] [\w-] [^\s] [\D] [a[b] []a] [a-z] (a|b) (?:ab) (?i:k) (a)\1
-(?=a) (?<!b) \. \Z \A a{2} a{,2} \n \x41 \u00e9 \< } ] \- [a-b-c] (?P<n>a) \_ [\b] (?m:$) (?s:.) _ İ ſ ² \[ \] [\]a] [\[a] \\ # &""".split()
+ATOMS = [
+    r"a",
+    r"b",
+    r"K",
+    r"k",
+    r"é",
+    r"ß",
+    r"1",
+    r".",
+    r"\d",
+    r"\w",
+    r"\s",
+    r"\b",
+    r"\B",
+    r"\S",
+    r"\W",
+    r"\D",
+    r"^",
+    r"$",
+    r"[ab]",
+    r"[^a]",
+    r"[\w-]",
+    r"[^\s]",
+    r"[\D]",
+    r"[a[b]",
+    r"[]a]",
+    r"[a-z]",
+    r"(a|b)",
+    r"(?:ab)",
+    r"(?i:k)",
+    r"(a)\1",
+    r"(?=a)",
+    r"(?<!b)",
+    r"\.",
+    r"\Z",
+    r"\A",
+    r"a{2}",
+    r"a{,2}",
+    r"\n",
+    r"\x41",
+    r"\u00e9",
+    r"\<",
+    r"}",
+    r"]",
+    r"\-",
+    r"[a-b-c]",
+    r"(?P<n>a)",
+    r"\_",
+    r"[\b]",
+    r"(?m:$)",
+    r"(?s:.)",
+    r"_",
+    r"İ",
+    r"ſ",
+    r"²",
+    r"\[",
+    r"\]",
+    r"[\]a]",
+    r"[\[a]",
+    r"\\",
+    r"#",
+    r"&",
+]
 QUANTIFIERS = ["", "", "", "*", "+", "?", "+?", "*?", "++", "?+", "{1,2}", "{2}+"]
 FLAGS = ["", "", "", "(?i)", "(?m)", "(?x)", "(?a)", "(?s)", "(?im)", "(?u)"]
-LETTERS = list("abKkéß1 \n\x1c\x1fA²ıİſsS\u212aE_-٣\u2028\r[]\\B&\x85\xa0ẞIi") + ["e\u0301"]
+LETTERS = [*"abKkéß1 \n\x1c\x1fA²ıİſsS\u212aE_-٣\u2028\r[]\\B&\x85\xa0ẞIi", "e\u0301"]
 
 patterns = st.builds(
     lambda flags, parts: flags + "".join(a + q for a, q in parts),

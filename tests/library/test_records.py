@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from petal import DataError
 from petal.library import aggregate as aggregate_module
 from petal.library import records as records_module

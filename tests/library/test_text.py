@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from petal import Context, DataError, OutputError, RowError
 from petal.library import blocks
 from petal.library.text import file_reader, file_writer
 
-LINE_ENDS = [b"\n", b"\r\n", b"\r", b"\n\n", b"\x0b", b"\x00", '"'.encode(), b",", b"'", "\u2028é".encode()]
+LINE_ENDS = [b"\n", b"\r\n", b"\r", b"\n\n", b"\x0b", b"\x00", b'"', b",", b"'", "\u2028é".encode()]
 pieces = st.lists(
     st.sampled_from([*LINE_ENDS, b"abc", b" ", b"x" * 40]) | st.text().map(str.encode), max_size=30
 )
@@ -131,7 +132,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     """Missing files offer the names that are close; folders are refused."""
     (tmp_path / "input.txt").write_text("")
     assert read(tmp_path / "input.txt") == []
-    with pytest.raises(DataError, match="no file .*inptu.txt") as error:
+    with pytest.raises(DataError, match=r"no file .*inptu.txt") as error:
         read(tmp_path / "inptu.txt")
     assert error.value.hint == "did you mean 'input.txt'?"
     with pytest.raises(DataError, match="its folder does not exist"):
@@ -173,7 +174,7 @@ def test_a_failed_stream_leaves_the_target(tmp_path):
     with pytest.raises(ValueError, match="stop"):
         file_writer(lines(), file_path=target)
     assert target.read_text() == "before\n"
-    assert os.listdir(tmp_path) == ["x"]
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
 def test_a_full_disk_is_an_error_with_a_remedy():

@@ -10,6 +10,7 @@ from petal.app.session import Session, clash_findings, project_of
 from petal.authoring.pipeline import Authored, Entry, author
 from petal.code.loader import beneath, load_file, operators_in
 from petal.config.decode import decode
+from petal.config.places import Places
 from petal.config.syntax import Document, format_of, parse
 from petal.errors import Location, PetalError, UsageError
 from petal.interfaces.source import Part, Source
@@ -22,13 +23,14 @@ from petal.spec.pipeline import PipelineSpec
 class FileSource:
     """Places in a pipeline file."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, spec: PipelineSpec) -> None:
         self.file: str | None = document.file
         self._document = document
+        self._places = Places(document, spec)
 
     def locate(self, path: tuple[str | int, ...], *, key: bool = False) -> Location | None:
         """Find a value, or its key, in the text."""
-        line, column = self._document.locate(path, key=key)
+        line, column = self._places.locate(path, key=key)
         return Location(self._document.file, line, column)
 
 
@@ -148,7 +150,7 @@ class Parts:
             )
         document = parse(_read(path, shown), shown, format)
         spec, findings = decode(document)
-        source = FileSource(document)
+        source = FileSource(document, spec)
         if not spec.name:
             import msgspec
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from os.path import basename
 from typing import Any
 
 import msgspec
 from msgspec import Struct, field
 
 from petal.errors import DefinitionError, Location
+from petal.spec.memory import without_collection
 from petal.spec.operator import OperatorSpec, camel_case
 from petal.spec.pipeline import ID_PATTERN, MISSING, NodeSpec, PipelineSpec
 from petal.spec.policy import NO_POLICIES, Batch, Cache, Effects, Execution, Policies, Retry, seconds
@@ -20,7 +21,7 @@ from petal.spec.signature import describe
 _POLICY_WORDS = ("execution", "retry", "timeout", "cache", "batch", "effects")
 
 
-class Node(Struct, frozen=True):
+class Node(Struct, frozen=True, gc=False):
     """An operator placed in a pipeline: what :func:`node` returns."""
 
     operator: Any
@@ -33,7 +34,7 @@ class Node(Struct, frozen=True):
     line: int = 0
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """An operator of a pipeline written in Python: its description, its object, and where it stands."""
 
     spec: OperatorSpec
@@ -114,7 +115,8 @@ def node(
     )
 
 
-def author(items: Iterable[Any], name: str, *, places: bool = True) -> Authored:
+@without_collection
+def author(items: Iterable[Any], name: str) -> Authored:
     """Make a specification of functions, classes and nodes.
 
     Raises:
@@ -138,7 +140,7 @@ def author(items: Iterable[Any], name: str, *, places: bool = True) -> Authored:
         type_name, spec = _type_of(placed, entries, by_object)
         specs.append(spec)
         nodes.append(NodeSpec(placed.id, type_name, placed.params, placed.inputs, placed.after, placed.policies))
-        where.append(_place(placed, spec) if places else None)
+        where.append(_place(placed, spec))
     inputs, implied = _implied(nodes, specs, ids)
     plugins = _plugins(entries)
     spec = PipelineSpec(name=name, plugins=plugins, inputs=inputs, nodes=tuple(nodes))
@@ -196,7 +198,7 @@ def _type_of(
 
 
 def _origin(spec: OperatorSpec) -> str:
-    return f"./{Path(spec.file).name}" if spec.file else spec.ref.partition(":")[0]
+    return f"./{basename(spec.file)}" if spec.file else spec.ref.partition(":")[0]
 
 
 def _place(placed: Node, spec: OperatorSpec | None) -> Location | None:
@@ -244,15 +246,14 @@ def _same(one: Any, other: Any) -> bool:
 def _plugins(entries: dict[str, Entry]) -> tuple[str, ...]:
     """Name the Python files and modules that a pipeline file needs to find these operators (S7.3)."""
     found: dict[str, None] = {}
-    for entry in entries.values():
-        module = sys.modules.get(entry.spec.ref.partition(":")[0])
+    for module_name, file in dict.fromkeys((e.spec.ref.partition(":")[0], e.spec.file) for e in entries.values()):
+        module = sys.modules.get(module_name)
         name = getattr(module, "__name__", "")
         if name.startswith("petal.library"):
             continue
         is_script = name == "__main__" or getattr(module, "__petal_file__", None)
-        file = entry.spec.file
         if file and (is_script or "." not in name):
-            found[f"./{Path(file).name}"] = None
+            found[f"./{basename(file)}"] = None
         elif name:
             found[name] = None
     return tuple(found)

@@ -16,7 +16,15 @@ from typing import Any, NoReturn
 from msgspec import Struct
 
 from petal.code.failure import PythonError, explain, missing_hint
-from petal.code.source import LOCK, SOURCE_ATTRIBUTE, SourceLoader, is_taken, project, project_path
+from petal.code.source import (
+    LOCK,
+    SOURCE_ATTRIBUTE,
+    SourceLoader,
+    forget_projects,
+    is_taken,
+    project,
+    project_path,
+)
 from petal.errors import Location
 from petal.spec.signature import ATTRIBUTE
 
@@ -24,6 +32,7 @@ __all__ = [
     "PythonError",
     "Reference",
     "beneath",
+    "forget_projects",
     "is_importable",
     "load_file",
     "load_module",

@@ -50,6 +50,10 @@ class Project:
         """Forget every module when the bytes of one have changed, for any may hold something of another."""
         if all(_same_bytes(file, module) for file, module in self.by_file.items()):
             return
+        self.clear()
+
+    def clear(self) -> None:
+        """Take every module out of ``sys.modules``."""
         for name, module in self.modules.items():
             if sys.modules.get(name) is module:
                 del sys.modules[name]
@@ -94,6 +98,15 @@ def is_taken(name: str) -> bool:
 def project(folder: Path) -> Project:
     """Return the project of a folder, which is resolved already."""
     return _PROJECTS.setdefault(str(folder), Project(str(folder)))
+
+
+def forget_projects() -> None:
+    """Take every project's modules out of ``sys.modules``, for tests and long-lived sessions."""
+    with LOCK:
+        for home in _PROJECTS.values():
+            home.clear()
+        for folder in set(_PROJECTS) - set(_ACTIVE):
+            del _PROJECTS[folder]
 
 
 def is_own(file: str) -> bool:

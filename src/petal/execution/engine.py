@@ -12,7 +12,9 @@ from typing import Any
 from msgspec import Struct
 
 from petal.errors import NodeFailed
+from petal.data.adapters import row_count
 from petal.execution.chain import Chain
+from petal.execution.direct import SCALARS, Direct, direct_calls
 from petal.execution.failures import node_failed
 from petal.execution.result import NodeResult, RunResult
 from petal.execution.scheduler import Instructions, Scheduler, State
@@ -23,8 +25,9 @@ from petal.execution.workers import Workers
 from petal.interfaces.source import Operator
 from petal.running.watch import Watch
 from petal.spec.event import Event, NodeFinished, NodeStarted, RunFinished, RunStarted, Status
+from petal.spec.memory import without_collection
 from petal.spec.pipeline import MISSING
-from petal.spec.plan import Plan
+from petal.spec.plan import FromNode, Plan
 from petal.spec.redaction import preview
 
 
@@ -70,6 +73,7 @@ def execute(plan: Plan, operators: Mapping[str, Operator], options: Options | No
 class Engine:
     """One run of one plan."""
 
+    @without_collection
     def __init__(self, plan: Plan, operators: dict[str, Operator], options: Options) -> None:
         self._plan = plan
         self._options = options
@@ -82,6 +86,7 @@ class Engine:
         self._results: list[NodeResult | None] = [None] * len(plan.nodes)
         self._workers = Workers(self._run_unit, options.workers)
         self._alone = {self._units.of[i] for i in self._state.trunks} | {u for u, s in enumerate(self._units.streams) if s}
+        self._direct = direct_calls(self._state)
         self._bug: BaseException | None = None
         self._signals = Signals(self._interrupted)
         self._main = threading.get_ident()
@@ -149,11 +154,18 @@ class Engine:
             with self._lock:
                 if self._scheduler.states[unit] is not State.READY:
                     return
-                self._follow(self._scheduler.started(unit))
-            ok = self._work(unit)
+                todo = self._scheduler.started(unit)
+                if todo.start:
+                    self._follow(todo)
+            members = self._units.members[unit]
+            simple = self._direct.get(members[0]) if len(members) == 1 else None
+            ok = self._call(members[0], simple) if simple is not None else self._work(unit)
             with self._lock:
+                for index in members:
+                    self._release(index)
                 todo = self._scheduler.finished(unit, ok=ok)
-                self._follow(todo)
+                if todo.start or not ok:
+                    self._follow(todo)
                 if not ok and self._options.fail_fast:
                     self._state.halt("fail-fast")
         except (Interrupt, KeyboardInterrupt):
@@ -188,18 +200,49 @@ class Engine:
             for index in members:
                 failed = index == chain.failure.index and statuses[index] is Status.FAILED
                 self._finish(index, statuses[index], chain.failure.error if failed else None, chain.watches[index])
-            for index in members:
-                self._release(index)
         return statuses[members[-1]] is Status.SUCCEEDED
 
+    def _call(self, index: int, direct: Direct) -> bool:
+        """Run a node that takes values and gives one: no stream, no output file, no thread of its own."""
+        emit = self._emit
+        if emit is not None:
+            self._begin(index)
+        inline = threading.get_ident() == self._main
+        values, error, status = self._state.values, None, Status.CANCELLED
+        began = time.perf_counter()
+        try:
+            self._signals.raising = inline or self._signals.raising
+            values[index] = direct(values)
+            status = Status.SUCCEEDED
+        except Exception as raised:
+            error, status = raised, Status.FAILED
+        finally:
+            if inline:
+                self._signals.raising = False
+            if emit is None and error is None:
+                value = values[index]
+                rows = None if type(value) in SCALARS else row_count(value)
+                self._results[index] = NodeResult(
+                    status, False, 1, None, "local", rows, time.perf_counter() - began
+                )
+            else:
+                watch = Watch(index)
+                watch.began, watch.value = began, values[index]
+                watch.rows = row_count(values[index])
+                watch.inputs = direct.inputs(values)
+                self._finish(index, status, error, watch)
+        return status is Status.SUCCEEDED
+
     def _release(self, index: int) -> None:
-        """Free the values that this node was the last to need."""
-        state = self._state
+        """With the lock held: free the values that this node was the last to need."""
+        state, uses = self._state, self._state.uses
         for binding in self._plan.nodes[index].inputs.values():
             for one in binding if type(binding) is tuple else (binding,):
-                source = getattr(one, "node", None)
-                if source is not None:
-                    state.used(source)
+                if type(one) is FromNode:
+                    source = one.node
+                    uses[source] -= 1
+                    if not uses[source] and source not in state.targets:
+                        state.values[source] = None
 
     # -- facts ------------------------------------------------------------------------------------------------
 

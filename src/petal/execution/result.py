@@ -12,7 +12,7 @@ from petal.execution.state import Collected, LeafStream
 from petal.spec.event import Status
 
 
-class NodeResult(Struct, frozen=True):
+class NodeResult(Struct, frozen=True, gc=False):
     """How one node ended.
 
     Attributes:

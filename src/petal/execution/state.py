@@ -134,13 +134,6 @@ class RunState:
         for outputs in pending:
             outputs.abort()
 
-    def used(self, index: int) -> None:
-        """One consumer is done with a node's value: the last one frees it."""
-        with self.lock:
-            self.uses[index] -= 1
-            if not self.uses[index] and index not in self.targets:
-                self.values[index] = None
-
     def cancelled(self) -> Callable[[], bool]:
         """Return what a Context's ``cancelled`` asks."""
         stop = self.stop

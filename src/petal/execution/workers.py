@@ -126,22 +126,36 @@ class Workers:
         while True:
             with self._changed:
                 while not self._ready and not self._closed:
-                    self._idle += 1
-                    try:
-                        if not self._changed.wait(0.5) and not self._ready:
-                            self._helpers -= 1
-                            self._changed.notify_all()
-                            return
-                    finally:
-                        self._idle -= 1
+                    if not self._rest():
+                        return
                 if self._closed:
-                    self._helpers -= 1
-                    self._changed.notify_all()
+                    self._leave()
                     return
-                try:
-                    unit = self._ready.popleft()
-                except IndexError:
-                    continue
+                unit = self._ready.popleft()
                 if self._ready:
                     self._call_helper()
+            began = time.monotonic()
             self._run(unit)
+            now = time.monotonic()
+            since = self._busy_since
+            if now - began < PATIENCE and not (since and now - since >= PATIENCE):
+                # The work is trivial and the engine's thread is at it: a hand-over costs more than it gains.
+                with self._changed:
+                    if not self._rest():
+                        return
+
+    def _rest(self) -> bool:
+        """With the lock held: wait to be called; False when nobody called for a while and the helper has left."""
+        self._idle += 1
+        try:
+            called = self._changed.wait(0.5)
+        finally:
+            self._idle -= 1
+        if called or self._ready or self._closed:
+            return True
+        self._leave()
+        return False
+
+    def _leave(self) -> None:
+        self._helpers -= 1
+        self._changed.notify_all()

@@ -19,18 +19,20 @@ _BOM = b"\xef\xbb\xbf"
 T = TypeVar("T")
 
 
-def blocks(path: Path) -> Iterator[bytes]:
+def blocks(path: Path, *, eager: bool = False) -> Iterator[bytes]:
     """Yield a file's bytes in blocks that end with a line, without a leading byte order mark.
 
     A regular file is read up to the size it had when it was opened.
 
     Args:
         path: The file; ``-`` is standard input.
+        eager: Whether what a slow feed has brought so far is handed on; else every block is full, so that the
+            types that a first block shows do not depend on time.
 
     Raises:
         DataError: The file cannot be read.
     """
-    found = _raw(path)
+    found = _raw(path, eager)
     try:
         first = next(found, b"").removeprefix(_BOM)
         if first:
@@ -88,22 +90,22 @@ def not_utf8(data: bytes, path: Path, lines_before: int) -> RowError | None:
     return None
 
 
-def _raw(path: Path) -> Generator[bytes, None, None]:
+def _raw(path: Path, eager: bool) -> Generator[bytes, None, None]:
     if path == STANDARD:
-        yield from _of_stream(sys.stdin.buffer)
+        yield from _of_stream(sys.stdin.buffer, eager)
         return
     with open(path, "rb") as file:
         found = os.fstat(file.fileno())
         if stat.S_ISREG(found.st_mode) and found.st_size:
             yield from _of_file(file.fileno(), found.st_size)
         else:  # a pipe, a device, or a file of /proc, which says that it is empty
-            yield from _of_stream(file)
+            yield from _of_stream(file, eager)
 
 
 def _of_file(descriptor: int, size: int) -> Iterator[bytes]:
     offset = 0
     while offset < size:
-        end = _line_end(descriptor, offset + BLOCK, size)
+        end = _line_end(descriptor, offset + BLOCK - 1, size)
         data = _read(descriptor, offset, end)
         if not data:  # the file was cut while it was read
             return
@@ -136,9 +138,9 @@ def _read(descriptor: int, start: int, end: int) -> bytes:
     return data
 
 
-def _of_stream(file: IO[bytes]) -> Iterator[bytes]:
+def _of_stream(file: IO[bytes], eager: bool) -> Iterator[bytes]:
     pieces: list[bytes] = []
-    while chunk := _available(file):
+    while chunk := _available(file, eager):
         cut = chunk.rfind(b"\n") + 1
         if not cut:
             pieces.append(chunk)
@@ -149,15 +151,15 @@ def _of_stream(file: IO[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def _available(file: IO[bytes]) -> bytes:
-    """Read up to a block of what has arrived; wait only for the first bytes, so that a slow feed flows."""
+def _available(file: IO[bytes], eager: bool) -> bytes:
+    """Read up to a block; an eager reader waits only for the first bytes of it."""
     read = getattr(file, "read1", file.read)
     parts: list[bytes] = []
     missing = BLOCK
     while missing > 0 and (data := read(missing)):
         parts.append(data)
         missing -= len(data)
-        if not _ready(file):
+        if eager and not _ready(file):
             break
     return b"".join(parts)
 

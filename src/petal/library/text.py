@@ -75,7 +75,7 @@ def file_writer(
 
 def _lines(path: Path, errors: Errors) -> Generator[pl.Series, None, None]:
     before = 0
-    for data in blocks(path):
+    for data in blocks(path, eager=True):
         series = _parse(data, path, errors, before)
         before += len(series)
         yield series

@@ -69,7 +69,9 @@ class Binder:
         for i, name in enumerate(draft.spec.after):
             scope = draft.scope
             if name == draft.spec.id:
-                self._findings.add(scope.place, (*draft.path, "after", i), "cycle", f"node `{name}` waits for itself")
+                self._findings.add(
+                    scope.place, (*draft.path, "after", i), "cycle", f"node `{name}` waits for itself", hint="remove it"
+                )
             elif name in scope.nodes:
                 found.append(scope.nodes[name])
             elif name in scope.modules:
@@ -80,6 +82,9 @@ class Binder:
 
     def check_interface(self, scope: Scope) -> None:
         """Check what a pipeline shows as a module and what its module entry gives, used or not."""
+        self._parameters.of_pipeline(scope)
+        for name in scope.part.spec.inputs:
+            self._parameters.input_default(scope, name)
         for name, ref in scope.part.spec.outputs.items():
             self._resolve(ref, scope, ("outputs", name))
         for given in scope.given.values():

@@ -20,6 +20,7 @@ from petal.planning.request import Request
 from petal.planning.stages import find_stages
 from petal.planning.values import BadValue, file_use
 from petal.spec.diagnostic import Diagnostic, Severity
+from petal.spec.memory import without_collection
 from petal.spec.operator import Input, Kind, OperatorSpec, camel_case
 from petal.spec.plan import Constant, FromNode, Plan, PlanNode, Resolved
 from petal.spec.views import WRITES
@@ -45,6 +46,7 @@ class Planned(Struct, frozen=True):
     findings: list[Diagnostic]
 
 
+@without_collection
 def make_plan(root: Part, load: PartLoader, request: Request) -> Planned:
     """Resolve and validate a pipeline.
 
@@ -80,8 +82,8 @@ def make_plan(root: Part, load: PartLoader, request: Request) -> Planned:
     if not drafts and not findings.failed:
         findings.add(_place(expanded.scopes[0]), (), "empty-pipeline", "the pipeline has no nodes", hint="add one under `nodes:`")
     if findings.failed or order is None:
-        return Planned(None, operators, findings.all)
-    return Planned(_assemble(root, request, works, before, order), operators, findings.all)
+        return Planned(None, operators, findings.in_order())
+    return Planned(_assemble(root, request, works, before, order), operators, findings.in_order())
 
 
 class _Work:
@@ -189,7 +191,7 @@ class _Types:
         self._binder = binder
         self._findings = findings
         self._request = request
-        self._fine: set[tuple[str, str, str, str]] = set()
+        self._fine: set[tuple[int, int]] = set()
 
     def check(self, work: _Work) -> None:
         """Check every binding of a node; constants are converted."""
@@ -208,11 +210,13 @@ class _Types:
                         self._edge(work.draft, port, one[0], one[1], k)
 
     def _edge(self, draft: Draft, port: Input, source: Draft, output: str, position: int) -> None:
-        pair = (source.key, output, draft.key, port.name)
-        if source.op is None or pair in self._fine:
+        if source.op is None:
             return
         given = source.op.spec.output(output)
         if given is None:
+            return
+        pair = (id(given), id(port))  # ports live as long as the operators of this plan
+        if pair in self._fine:
             return
         try:
             check_edge(given, port)

@@ -42,6 +42,13 @@ class Findings:
         file, line, column = (at.file, at.line, at.column) if at else (place.part.source.file, 0, 0)
         self.extend([Diagnostic(code, severity, message, file, line, column, hint, place.chain)])
 
+    def in_order(self) -> list[Diagnostic]:
+        """Return the findings in the order of their files: the root's first, each from its top to its end."""
+        files: dict[str | None, int] = {}
+        for finding in self.all:
+            files.setdefault(finding.file, -1 if not finding.chain else len(files))
+        return sorted(self.all, key=lambda f: (files[f.file], f.line, f.column))
+
     @property
     def failed(self) -> bool:
         """Whether any finding is an error."""

@@ -38,22 +38,21 @@ class Parameters:
         overrides = self._overrides.get(draft.id)
         if not spec.params and not said and not overrides:
             return {}
+        meant = self._unknown(draft) if said else ()
         result: dict[str, Any] = {}
         for param in spec.params:
             if overrides and param.name in overrides:
-                value, lenient, folder = overrides[param.name], self._is_text(draft, param.name), self._request.folder
-                result[param.name] = self._convert(draft, param, value, folder, lenient)
+                result[param.name] = self._override(draft, param, overrides[param.name])
             elif param.name in said:
                 result[param.name] = self._said(draft, param)
-            elif param.default is MISSING:
+            elif param.default is MISSING and param.name not in meant:
                 self._findings.add(
                     draft.scope.place,
-                    draft.path,
+                    (*draft.path, "params"),
                     "missing-param",
                     f"`{draft.id}` ({spec.name}) needs the parameter `{param.name}`",
                     hint=f"write `params: {{{param.name}: ...}}`",
                 )
-        self._unknown(draft)
         return result
 
     def constant(self, draft: Draft, port: Input) -> Any:
@@ -61,7 +60,7 @@ class Parameters:
         overrides = self._overrides.get(draft.id, {})
         param = Param(port.name, port.annotation)
         if port.name in overrides:
-            return self._convert(draft, param, overrides[port.name], self._request.folder, self._is_text(draft, port.name))
+            return self._override(draft, param, overrides[port.name])
         if port.name not in draft.spec.params:
             return MISSING
         if port.variadic:
@@ -147,18 +146,29 @@ class Parameters:
                 return value
         return self._convert(draft, param, value, draft.scope.part.folder, lenient)
 
+    def _override(self, draft: Draft, param: Param, value: Any) -> Any:
+        """Convert what the caller gives instead of what the file says; what is wrong with it stands in no file."""
+        try:
+            return convert(value, param.annotation, self._request.folder, lenient=self._is_text(draft, param.name))
+        except BadValue as error:
+            self._report_bad(draft, param, error, draft.path, " (given for this run)")
+            return MISSING
+
     def _convert(self, draft: Draft, param: Param, value: Any, folder: str, lenient: bool) -> Any:
         try:
             return convert(value, param.annotation, folder, lenient=lenient)
         except BadValue as error:
-            self._findings.add(
-                draft.scope.place,
-                (*draft.path, "params", param.name),
-                "bad-value",
-                f"`{param.name}` of `{draft.id}`: {error}" + (f" (at `{error.at}`)" if error.at else ""),
-                hint=f"see `petal describe {draft.op.spec.name}`" if draft.op else None,
-            )
+            self._report_bad(draft, param, error, (*draft.path, "params", param.name, *error.steps))
             return MISSING
+
+    def _report_bad(self, draft: Draft, param: Param, error: BadValue, path: PathTo, given: str = "") -> None:
+        self._findings.add(
+            draft.scope.place,
+            path,
+            "bad-value",
+            f"`{param.name}` of `{draft.id}`{given}: {error}" + (f" (at `{error.at}`)" if error.at else ""),
+            hint=f"see `petal describe {draft.op.spec.name}`" if draft.op else None,
+        )
 
     def _resolve(self, value: Any, scope: Scope, path: PathTo) -> Any:
         return resolve(value, self.of_pipeline(scope), self._request.environment, path, self._report(scope))
@@ -169,14 +179,19 @@ class Parameters:
 
         return report
 
-    def _unknown(self, draft: Draft) -> None:
+    def _unknown(self, draft: Draft) -> set[str]:
+        """Report parameters that the operator does not have; return the names that were probably meant."""
         assert draft.op is not None
         spec = draft.op.spec
+        meant: set[str] = set()
         for name in draft.spec.params:
             if spec.param(name) or spec.input(name):
                 continue
             known = [*(p.name for p in spec.params), *(i.name for i in spec.inputs)]
-            hint = did_you_mean(name, known) or (
+            close = did_you_mean(name, [n for n in known if n not in draft.spec.params])
+            if close:
+                meant.add(close.split("`")[1])
+            hint = close or (
                 f"{spec.name} takes {listing(known)}" if known else f"{spec.name} takes no parameters"
             )
             self._findings.add(
@@ -187,6 +202,7 @@ class Parameters:
                 hint=hint,
                 key=True,
             )
+        return meant
 
     def _is_text(self, draft: Draft, name: str) -> bool:
         return f"{draft.id}.{name}" in self._request.text

@@ -95,9 +95,12 @@ class PolicyResolver:
         return resolved
 
     def _check(self, draft: Draft, resolved: Resolved) -> None:
-        backend = resolved.execution.backend
-        if backend != "local":
-            self._backend(draft, backend, resolved.origins["execution"])
+        execution = resolved.execution
+        if execution.backend != "local":
+            self._backend(draft, execution.backend, resolved.origins["execution"], "backend")
+        for i, backend in enumerate(execution.failover):
+            if backend != "local":
+                self._backend(draft, backend, resolved.origins["execution"], "failover", i)
         for name in ("retry", "timeout", "cache", "batch"):
             value = getattr(resolved, name)
             if value is None or (name == "retry" and value.max_attempts == 1):
@@ -119,14 +122,15 @@ class PolicyResolver:
             return ("defaults", name)
         return (*draft.path, name) if origin == "node" else draft.path
 
-    def _backend(self, draft: Draft, backend: str, origin: str) -> None:
-        path = self._path(draft, "execution", origin)
+    def _backend(self, draft: Draft, backend: str, origin: str, *within: str | int) -> None:
+        path = (*self._path(draft, "execution", origin), *within)
+        whose = "" if origin == "defaults" else f" (for `{draft.id}`)"
         if backend in KNOWN_BACKENDS:
             self._findings.add(
                 draft.scope.place,
                 path,
                 "not-yet",
-                f"backend `{backend}` (for `{draft.id}`) is not available in this version",
+                f"backend `{backend}`{whose} is not available in this version",
                 hint=KNOWN_BACKENDS[backend],
             )
             return
@@ -135,6 +139,6 @@ class PolicyResolver:
             draft.scope.place,
             path,
             "unknown-backend",
-            f"there is no backend `{backend}` (for `{draft.id}`)",
+            f"there is no backend `{backend}`{whose}",
             hint=did_you_mean(backend, known) or f"Petal knows {listing(known)}; a plugin `petal-{backend}` may bring it",
         )

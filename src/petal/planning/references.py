@@ -82,6 +82,8 @@ def _one(
         if name in params:
             return params[name]
         hint = did_you_mean(name, params) or f"add it: `params: {{{name}: ...}}` at the top of the file"
+        if path[:1] == ("params",):
+            hint += "; a parameter may use those that stand above it"
         report(path, "unknown-reference", f"there is no pipeline parameter `{name}`", hint)
         raise Unresolvable
     if inner.startswith("env:"):

@@ -17,6 +17,7 @@ from petal.planning.annotations import type_text
 from petal.spec.pipeline import MISSING
 from petal.spec.views import Check, FileUse
 
+_STEP = re.compile(r"\[(\d+)\]|\.([^.\[]+)")
 _AT = re.compile(r" - at `(?:key in )?\$([^`]*)`$", re.DOTALL)
 
 
@@ -26,6 +27,12 @@ class BadValue(Exception):
     def __init__(self, message: str, at: str = "") -> None:
         super().__init__(message)
         self.at = at
+
+    @property
+    def steps(self) -> tuple[str | int, ...]:
+        """``at`` as keys and indices, as far as it names them: a key of a mapping is not named by msgspec."""
+        known = self.at.partition("[...]")[0]
+        return tuple(int(i) if i else name for i, name in _STEP.findall(known))
 
 
 def convert(value: Any, annotation: object, folder: str, *, lenient: bool) -> Any:

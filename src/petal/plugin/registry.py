@@ -18,7 +18,7 @@ from petal.spec.operator import OperatorSpec, camel_case
 from petal.spec.signature import ATTRIBUTE, declared, describe
 
 
-class Operator(Struct, frozen=True):
+class Operator(Struct, frozen=True, gc=False):
     """An operator that a name stands for.
 
     Attributes:

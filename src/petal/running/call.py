@@ -37,7 +37,7 @@ class Call:
         else:
             function = self._target
             arguments.update(self._params)
-        return self._plain(function(*self._positional(arguments), **arguments))
+        return plain_result(function(*self._positional(arguments), **arguments), spec, self._loop)
 
     def close(self) -> None:
         """Close a class operator's instance, if it can be."""
@@ -72,23 +72,24 @@ class Call:
                 found.append(port.default if port is not None else None)
         return found
 
-    def _plain(self, result: Any) -> Any:
-        """Wait for a coroutine, read an async stream as a plain one, and check what a stream is."""
-        if inspect.iscoroutine(result):
-            result = self._loop.run(result)
-        if hasattr(result, "__aiter__"):
-            result = self._loop.iterate(result.__aiter__())
-        output = self._spec.outputs[0] if self._spec.outputs else None
-        if output is None:
-            if isinstance(result, Iterator):  # a sink written as a generator: its body runs only when it is read
-                for _ in result:
-                    pass
-            return None
-        if output.seen.view.streams:
-            return _as_iterator(result, self._spec)
-        if output.seen.view is View.VALUE and output.annotation is MISSING and isinstance(result, Iterator):
-            return list(result)  # S3.3
-        return result
+
+def plain_result(result: Any, spec: OperatorSpec, loop: LoopThread) -> Any:
+    """Wait for a coroutine, read an async stream as a plain one, and check what a stream is."""
+    if inspect.iscoroutine(result):
+        result = loop.run(result)
+    if hasattr(result, "__aiter__"):
+        result = loop.iterate(result.__aiter__())
+    output = spec.outputs[0] if spec.outputs else None
+    if output is None:
+        if isinstance(result, Iterator):  # a sink written as a generator: its body runs only when it is read
+            for _ in result:
+                pass
+        return None
+    if output.seen.view.streams:
+        return _as_iterator(result, spec)
+    if output.seen.view is View.VALUE and output.annotation is MISSING and isinstance(result, Iterator):
+        return list(result)  # S3.3
+    return result
 
 
 async def _wait(work: Any) -> Any:

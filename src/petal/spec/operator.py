@@ -29,7 +29,7 @@ class Kind(StrEnum):
     SINK = "sink"
 
 
-class Input(Struct, frozen=True):
+class Input(Struct, frozen=True, gc=False):
     """An input port.
 
     Attributes:
@@ -47,7 +47,7 @@ class Input(Struct, frozen=True):
     variadic: bool = False
 
 
-class Param(Struct, frozen=True):
+class Param(Struct, frozen=True, gc=False):
     """A parameter: its annotation (with ``Annotated`` extras) and default, either may be MISSING."""
 
     name: str
@@ -55,7 +55,7 @@ class Param(Struct, frozen=True):
     default: object = MISSING
 
 
-class Output(Struct, frozen=True):
+class Output(Struct, frozen=True, gc=False):
     """An output port; ``output`` is the whole, others are fields of it (S1.5)."""
 
     name: str
@@ -63,7 +63,7 @@ class Output(Struct, frozen=True):
     seen: Seen = Seen(View.VALUE)
 
 
-class Remark(Struct, frozen=True):
+class Remark(Struct, frozen=True, gc=False):
     """Something odd about an operator that validation passes on: a diagnostic's code, message and hint."""
 
     code: str
@@ -71,7 +71,7 @@ class Remark(Struct, frozen=True):
     hint: str | None = None
 
 
-class OperatorSpec(Struct, frozen=True):
+class OperatorSpec(Struct, frozen=True, gc=False):
     """An operator, described.
 
     Attributes:
@@ -119,15 +119,24 @@ class OperatorSpec(Struct, frozen=True):
 
     def input(self, name: str) -> Input | None:
         """Return the input of that name, if there is one."""
-        return next((i for i in self.inputs if i.name == name), None)
+        for one in self.inputs:
+            if one.name == name:
+                return one
+        return None
 
     def param(self, name: str) -> Param | None:
         """Return the parameter of that name, if there is one."""
-        return next((p for p in self.params if p.name == name), None)
+        for one in self.params:
+            if one.name == name:
+                return one
+        return None
 
     def output(self, name: str) -> Output | None:
         """Return the output port of that name, if there is one."""
-        return next((o for o in self.outputs if o.name == name), None)
+        for one in self.outputs:
+            if one.name == name:
+                return one
+        return None
 
 
 def camel_case(name: str) -> str:

@@ -30,7 +30,7 @@ MISSING: Final = Missing.MISSING
 ID_PATTERN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
-class NodeSpec(Struct, frozen=True, omit_defaults=True):
+class NodeSpec(Struct, frozen=True, gc=False, omit_defaults=True):
     """An operator placed in a pipeline.
 
     Attributes:
@@ -50,7 +50,7 @@ class NodeSpec(Struct, frozen=True, omit_defaults=True):
     policies: Policies = NO_POLICIES
 
 
-class EdgeSpec(Struct, frozen=True):
+class EdgeSpec(Struct, frozen=True, gc=False):
     """An edge: ``source`` is ``node`` or ``node.port``, ``target`` likewise."""
 
     source: str

@@ -11,14 +11,14 @@ from petal.spec.operator import OperatorSpec
 from petal.spec.policy import Batch, Cache, Effects, Execution, Retry
 
 
-class FromNode(Struct, frozen=True):
+class FromNode(Struct, frozen=True, gc=False):
     """An input fed by an output port of the node at index ``node`` of the plan."""
 
     node: int
     port: str = "output"
 
 
-class Constant(Struct, frozen=True):
+class Constant(Struct, frozen=True, gc=False):
     """An input with a value from ``params``, a pipeline input or a default; ``origin`` says which."""
 
     value: Any
@@ -35,7 +35,7 @@ class Setting(Struct, frozen=True):
     origin: str
 
 
-class Resolved(Struct, frozen=True):
+class Resolved(Struct, frozen=True, gc=False):
     """Every policy of a node, resolved; a policy that is off is None."""
 
     execution: Execution
@@ -47,7 +47,7 @@ class Resolved(Struct, frozen=True):
     origins: dict[str, str] = field(default_factory=dict)
 
 
-class PlanNode(Struct, frozen=True):
+class PlanNode(Struct, frozen=True, gc=False):
     """A node with everything resolved.
 
     Attributes:
@@ -72,7 +72,7 @@ class PlanNode(Struct, frozen=True):
     where: Location | None = None
 
 
-class Link(Struct, frozen=True):
+class Link(Struct, frozen=True, gc=False):
     """A stream edge between two nodes of the plan, and whether its rows may spill to disk (S4.2)."""
 
     source: int

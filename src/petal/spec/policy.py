@@ -34,7 +34,7 @@ class ErrorKind(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Execution(Struct, frozen=True, omit_defaults=True):
+class Execution(Struct, frozen=True, gc=False, omit_defaults=True):
     """Where a node runs: the backend, its settings, and where to go when it is down."""
 
     backend: str = "local"
@@ -42,7 +42,7 @@ class Execution(Struct, frozen=True, omit_defaults=True):
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-class Retry(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Retry(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """How often and when to try again; ``max_attempts`` counts all attempts, times are in seconds."""
 
     max_attempts: int = 3
@@ -54,7 +54,7 @@ class Retry(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
     abort_on: tuple[str, ...] = ()
 
 
-class Cache(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Cache(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """Keep a node's output; ``ttl`` in seconds, ``depends_on`` are files whose content counts."""
 
     ttl: float | None = None
@@ -62,7 +62,7 @@ class Cache(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
     depends_on: tuple[str, ...] = ()
 
 
-class Batch(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Batch(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """Cut a node's stream input into calls of ``size`` rows, ``in_flight`` of them at a time."""
 
     size: int = 1000
@@ -71,7 +71,7 @@ class Batch(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
     over: str | None = None
 
 
-class Policies(Struct, frozen=True, omit_defaults=True):
+class Policies(Struct, frozen=True, gc=False, omit_defaults=True):
     """All policies said in one place; None is "not said", False is "switched off"."""
 
     execution: Execution | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import typing
+from functools import lru_cache
 from types import CodeType, FunctionType, NoneType
 from typing import Any
 
@@ -26,7 +27,7 @@ ATTRIBUTE = "__petal__"
 OUTPUTS_ATTRIBUTE = "__petal_outputs__"
 
 
-class Declared(Struct, frozen=True):
+class Declared(Struct, frozen=True, gc=False):
     """What decorators have said about a function or class so far."""
 
     is_operator: bool = False
@@ -43,7 +44,7 @@ def declared(obj: object) -> Declared:
     return getattr(obj, "__dict__", {}).get(ATTRIBUTE, _NOTHING)
 
 
-class Slot(Struct, frozen=True):
+class Slot(Struct, frozen=True, gc=False):
     """One argument of a call, as far as Petal cares."""
 
     name: str
@@ -53,7 +54,7 @@ class Slot(Struct, frozen=True):
     variadic: bool = False
 
 
-class Signature(Struct, frozen=True):
+class Signature(Struct, frozen=True, gc=False):
     """The arguments and the return annotation of one callable, resolved."""
 
     slots: tuple[Slot, ...]
@@ -178,18 +179,30 @@ def read(fn: FunctionType, *, skip_first: bool = False) -> Signature:
     slots = _slots(fn, skip_first=skip_first)
     remarks: list[Remark] = []
     for i, slot in enumerate(slots):
-        if isinstance(slot.annotation, str) or _holds_text(slot.annotation):
+        if _unresolved(slot.annotation):
             found = _resolve(slot.annotation, fn, slot.name, remarks)
             slots[i] = Slot(slot.name, found, slot.default, slot.keyword_only, slot.variadic)
     returns = fn.__annotations__.get("return", MISSING)
-    if isinstance(returns, str) or _holds_text(returns):
+    if _unresolved(returns):
         returns = _resolve(returns, fn, "return", remarks)
     return Signature(tuple(slots), returns, tuple(remarks))
 
 
+@lru_cache(4096)
 def _holds_text(annotation: object) -> bool:
+    if isinstance(annotation, str):
+        return True
     args = getattr(annotation, "__args__", ())
-    return any(isinstance(a, str | typing.ForwardRef) or _holds_text(a) for a in args) if isinstance(args, tuple) else False
+    if not isinstance(args, tuple):
+        return False
+    return any(isinstance(a, str | typing.ForwardRef) or _unresolved(a) for a in args)
+
+
+def _unresolved(annotation: object) -> bool:
+    try:
+        return _holds_text(annotation)
+    except TypeError:  # unhashable, as Annotated[str, []] is
+        return _holds_text.__wrapped__(annotation)
 
 
 def _resolve(annotation: object, fn: FunctionType, name: str, remarks: list[Remark]) -> object:
@@ -209,7 +222,9 @@ def _resolve(annotation: object, fn: FunctionType, name: str, remarks: list[Rema
 
 
 def _is_context(annotation: object) -> bool:
-    return annotation is Context or (annotation is not MISSING and without_extras(annotation) is Context)
+    if annotation is MISSING or annotation is Context:
+        return annotation is Context
+    return typing.get_origin(annotation) is not None and without_extras(annotation) is Context
 
 
 def _flavour(fn: FunctionType) -> Flavour:
@@ -223,14 +238,25 @@ def _flavour(fn: FunctionType) -> Flavour:
     return Flavour.FUNCTION
 
 
+@lru_cache(8192)
+def _required_input(name: str, annotation: object) -> Input:
+    """Make an input without a default; equal ones are one object, so that planning compares each pair once."""
+    return Input(name, annotation, seen(annotation))
+
+
 def _input(slot: Slot) -> Input:
+    if slot.default is MISSING and not slot.variadic:
+        try:
+            return _required_input(slot.name, slot.annotation)
+        except TypeError:
+            pass
     return Input(slot.name, slot.annotation, seen(slot.annotation), slot.default, slot.variadic)
 
 
 def _describe_function(fn: FunctionType) -> OperatorSpec:
     check_shape(fn)
     sig = read(fn)
-    said = declared(fn)
+    said: Declared = fn.__dict__.get(ATTRIBUTE, _NOTHING)
     inputs, params, contexts, positional = [], [], [], []
     for slot in sig.slots:
         if not slot.keyword_only:
@@ -307,6 +333,14 @@ def _signature_of_builtin_init(cls: type) -> Signature:
 
 
 def _outputs(returns: object, flavour: Flavour) -> tuple[Output, ...]:
+    try:
+        return _outputs_of(returns, flavour)
+    except TypeError:
+        return _outputs_of.__wrapped__(returns, flavour)
+
+
+@lru_cache(4096)
+def _outputs_of(returns: object, flavour: Flavour) -> tuple[Output, ...]:
     """Derive the output ports from the return annotation (S1.5)."""
     if returns is None or returns is NoneType or returns is typing.NoReturn:
         return ()

@@ -70,7 +70,7 @@ class View(StrEnum):
         return self is View.ITEMS or self is View.BATCHES
 
 
-class Seen(Struct, frozen=True):
+class Seen(Struct, frozen=True, gc=False):
     """An annotation taken apart.
 
     Attributes:

@@ -1,0 +1,38 @@
+# The public names of Petal with their types. `__init__.py` finds them lazily, in a table that
+# tests/test_house.py holds against this list.
+
+from petal.app.pipeline import Pipeline as Pipeline
+from petal.app.session import Session as Session
+from petal.authoring.decorators import batch as batch
+from petal.authoring.decorators import cache as cache
+from petal.authoring.decorators import operator as operator
+from petal.authoring.decorators import remote as remote
+from petal.authoring.decorators import retry as retry
+from petal.authoring.decorators import timeout as timeout
+from petal.authoring.pipeline import node as node
+from petal.data.files import open_output as open_output
+from petal.errors import DataError as DataError
+from petal.errors import DefinitionError as DefinitionError
+from petal.errors import EnvironmentNotReady as EnvironmentNotReady
+from petal.errors import InvalidPipeline as InvalidPipeline
+from petal.errors import NodeFailed as NodeFailed
+from petal.errors import OutputError as OutputError
+from petal.errors import PetalError as PetalError
+from petal.errors import RowError as RowError
+from petal.errors import RunInterrupted as RunInterrupted
+from petal.errors import StreamConsumed as StreamConsumed
+from petal.errors import UsageError as UsageError
+from petal.plugin.markers import hookimpl as hookimpl
+from petal.plugin.markers import register_plugin as register_plugin
+from petal.spec.context import Context as Context
+from petal.spec.diagnostic import Diagnostic as Diagnostic
+from petal.spec.diagnostic import Severity as Severity
+from petal.spec.event import Status as Status
+from petal.spec.pipeline import PipelineSpec as PipelineSpec
+from petal.spec.plan import Plan as Plan
+from petal.spec.views import READS as READS
+from petal.spec.views import WRITES as WRITES
+from petal.spec.views import Batches as Batches
+from petal.spec.views import Check as Check
+
+__version__: str
