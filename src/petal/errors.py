@@ -135,7 +135,9 @@ class RowError(DataError):
 
     code = "bad-row"
 
-    def __init__(self, message: str, *, row: int | None = None, field: str | None = None, **rest: Any) -> None:
+    def __init__(
+        self, message: str, *, row: int | None = None, field: str | None = None, **rest: Any
+    ) -> None:
         super().__init__(message, **rest)
         self.row = row
         self.field = field

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from petal.library.table import OPERATORS
 from petal.plugin.markers import hookimpl
 
+
 class BuiltIn:
     """Brings the built-in operators by name; their modules are imported when they are used."""
 

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from petal.app.session import Session, clash_findings, project_of
 from petal.authoring.pipeline import Authored, Entry, author
 from petal.code.loader import beneath, load_file, operators_in
@@ -110,7 +112,7 @@ class Parts:
 
     def module(self, path: str, parent: Part) -> Part:
         """Load a module's file (a :class:`petal.interfaces.source.PartLoader`)."""
-        root = parent.root if isinstance(parent, LoadedPart) else project_of(parent.folder)
+        root = parent.root
         full = Path(parent.folder, path)
         if Path(path).is_absolute() or not beneath(full, root):
             raise PetalError(
@@ -152,9 +154,7 @@ class Parts:
         spec, findings = decode(document)
         source = FileSource(document, spec)
         if not spec.name:
-            import msgspec
-
-            spec = msgspec.structs.replace(spec, name=path.stem)
+            spec = replace(spec, name=path.stem)
 
         def report(i: int, code: str, message: str, hint: str | None) -> None:
             place = source.locate(("plugins", i))
@@ -162,7 +162,7 @@ class Parts:
             findings.append(Diagnostic(code, Severity.ERROR, message, shown, line, column, hint))
 
         named, folders = self._session.named_scope(spec.plugins, folder, root, report)
-        findings += clash_findings(named, shown)
+        findings += _clashes(named, spec, source)
         names = self._session.scopes(Scope(), named)
         blind = bool(spec.plugins) and not self._session.load_code
         return LoadedPart(
@@ -180,7 +180,13 @@ class Parts:
         return self.authored(authored, folder, root=root, file=shown, module=module)
 
     def authored(
-        self, authored: Authored, folder: str, *, root: str | None = None, file: str | None = None, module: Any = None
+        self,
+        authored: Authored,
+        folder: str,
+        *,
+        root: str | None = None,
+        file: str | None = None,
+        module: Any = None,
     ) -> LoadedPart:
         """Make a part of a pipeline written in Python."""
         named = Scope()
@@ -198,6 +204,17 @@ class Parts:
         )
 
 
+def _clashes(named: Scope, spec: PipelineSpec, source: FileSource) -> list[Diagnostic]:
+    """Report clashing operators at the plugin that brought the second one."""
+    brought = {f"./{Path(p).name}" if p.endswith(".py") else p: i for i, p in enumerate(spec.plugins)}
+    placed = []
+    for clash, finding in zip(named.clashes, clash_findings(named, source.file), strict=True):
+        index = brought.get(clash.second)
+        at = source.locate(("plugins", index) if index is not None else ("plugins",))
+        placed.append(replace(finding, line=at.line, column=at.column) if at else finding)
+    return placed
+
+
 def _read(path: Path, shown: str) -> bytes:
     try:
         return path.read_bytes()
@@ -207,7 +224,8 @@ def _read(path: Path, shown: str) -> bytes:
             f"there is no file `{shown}`", hint=did_you_mean(path.name, others), code="no-such-file"
         ) from None
     except IsADirectoryError:
-        raise UsageError(f"`{shown}` is a folder", hint="name the pipeline file inside it", code="no-such-file") from None
+        raise UsageError(
+            f"`{shown}` is a folder", hint="name the pipeline file inside it", code="no-such-file"
+        ) from None
     except OSError as error:
         raise UsageError(f"cannot read `{shown}`: {error.strerror}", code="no-such-file") from None
-

@@ -27,7 +27,7 @@ from petal.planning.request import Request
 from petal.planning.stages import feeds
 from petal.spec.diagnostic import Diagnostic, Severity
 from petal.spec.event import Event
-from petal.spec.pipeline import PipelineSpec
+from petal.spec.pipeline import ModuleSpec, NodeSpec, PipelineSpec
 from petal.spec.plan import Plan
 
 
@@ -57,13 +57,17 @@ class Pipeline:
             DefinitionError: An entry is no operator, or two have one id.
         """
         caller = sys._getframe(1).f_code.co_filename
-        named = name if name is not None else (Path(caller).stem if not caller.startswith("<") else "pipeline")
+        named = (
+            name if name is not None else (Path(caller).stem if not caller.startswith("<") else "pipeline")
+        )
         session = session or Session()
         parts = Parts(session)
         return cls(parts.authored(author(operators, named), os.getcwd()), parts, session)
 
     @classmethod
-    def from_module(cls, module: ModuleType | str | os.PathLike[str], *, session: Session | None = None) -> Pipeline:
+    def from_module(
+        cls, module: ModuleType | str | os.PathLike[str], *, session: Session | None = None
+    ) -> Pipeline:
         """Make a pipeline of all operators that a module defines, in order.
 
         Args:
@@ -93,11 +97,15 @@ class Pipeline:
         """
         session = session or Session()
         parts = Parts(session)
-        shown, _, attribute = os.fspath(path).partition(":") if ".py:" in os.fspath(path) else (os.fspath(path), "", "")
+        shown, _, attribute = (
+            os.fspath(path).partition(":") if ".py:" in os.fspath(path) else (os.fspath(path), "", "")
+        )
         if attribute:
             found = getattr(load_file(Path(shown)), attribute, None)
             if not isinstance(found, Pipeline):
-                raise UsageError(f"`{shown}` has no pipeline `{attribute}`", hint="name a module-level Pipeline")
+                raise UsageError(
+                    f"`{shown}` has no pipeline `{attribute}`", hint="name a module-level Pipeline"
+                )
             return found
         return cls(parts.file(shown), parts, session)
 
@@ -143,9 +151,13 @@ class Pipeline:
             return plan_edges(planned.plan)
         ids = [n.id for n in self.spec.nodes] + [m.id for m in self.spec.modules]
         pairs = [(e.source.partition(".")[0], e.target.partition(".")[0]) for e in self.spec.edges]
-        for spec in (*self.spec.nodes, *self.spec.modules):
+        entries: list[NodeSpec | ModuleSpec] = [*self.spec.nodes, *self.spec.modules]
+        for spec in entries:
             for source in spec.inputs.values():
-                pairs += [(s.partition(".")[0], spec.id) for s in (source if isinstance(source, tuple) else (source,))]
+                pairs += [
+                    (s.partition(".")[0], spec.id)
+                    for s in (source if isinstance(source, tuple) else (source,))
+                ]
         return ids, [p for p in pairs if p[0] in ids and p[1] in ids and p[0] != p[1]]
 
     def ascii(self, *, ascii: bool = False, width: int | None = None) -> str:
@@ -196,7 +208,18 @@ class Pipeline:
     # -- running it -------------------------------------------------------------------------------------------
 
     @overload
-    def run(self, *, dry: Literal[True], **options: Any) -> Plan: ...
+    def run(
+        self,
+        *,
+        inputs: Mapping[str, Any] | None = ...,
+        params: Mapping[str, Any] | None = ...,
+        targets: Iterable[str] = ...,
+        overrides: Mapping[str, Any] | None = ...,
+        dry: Literal[True],
+        workers: int = ...,
+        fail_fast: bool = ...,
+        on_event: Callable[[Event], None] | None = ...,
+    ) -> Plan: ...
     @overload
     def run(
         self,
@@ -221,7 +244,7 @@ class Pipeline:
         workers: int = 64,
         fail_fast: bool = False,
         on_event: Callable[[Event], None] | None = None,
-    ) -> Any:
+    ) -> RunResult | Plan:
         """Run the pipeline.
 
         Args:
@@ -253,7 +276,12 @@ class Pipeline:
         return self.execute(planned, options, [on_event] if on_event is not None else [])
 
     def execute(
-        self, planned: Planned, options: Options, subscribers: list[Callable[[Event], None]], *, details: bool = False
+        self,
+        planned: Planned,
+        options: Options,
+        subscribers: list[Callable[[Event], None]],
+        *,
+        details: bool = False,
     ) -> RunResult:
         """Run what was planned, with the pipeline's Python importable and its observers listening."""
         import msgspec

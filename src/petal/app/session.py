@@ -88,7 +88,9 @@ class Session:
             if not self.plugins.load(entry):
                 info = next((p for p in self.plugins.plugins() if p.name == entry), None)
                 raise PetalError(
-                    f"plugin `{entry}` is {info.state if info else 'broken'}: {info.reason if info else ''}".rstrip(": "),
+                    f"plugin `{entry}` is {info.state if info else 'broken'}: {info.reason if info else ''}".rstrip(
+                        ": "
+                    ),
                     hint="`petal plugins` shows every plugin and its state",
                     code="broken-plugin",
                 )

@@ -177,7 +177,12 @@ def batch(
     *, size: int = ..., in_flight: int = ..., ordered: bool = ..., over: str | None = ...
 ) -> Callable[[F], F]: ...
 def batch(
-    fn: F | None = None, *, size: int = 1000, in_flight: int = 1, ordered: bool = True, over: str | None = None
+    fn: F | None = None,
+    *,
+    size: int = 1000,
+    in_flight: int = 1,
+    ordered: bool = True,
+    over: str | None = None,
 ) -> Any:
     """Cut an operator's stream into calls of their own, several at a time.
 
@@ -210,7 +215,8 @@ def _bare(fn: Any, decorate: Callable[[F], F]) -> Any:
         return decorate
     if not callable(fn):
         raise DefinitionError(
-            f"{fn!r} is not a function", hint="give the decorator's arguments by name, e.g. @retry(max_attempts=3)"
+            f"{fn!r} is not a function",
+            hint="give the decorator's arguments by name, e.g. @retry(max_attempts=3)",
         )
     return decorate(fn)
 
@@ -234,9 +240,7 @@ def _effects(text: str) -> Effects:
     try:
         return Effects(text)
     except ValueError:
-        raise DefinitionError(
-            f"effects is {text!r}", hint="it is 'pure', 'idempotent' or 'once'"
-        ) from None
+        raise DefinitionError(f"effects is {text!r}", hint="it is 'pure', 'idempotent' or 'once'") from None
 
 
 def _refuse_text(label: str, value: object) -> None:
@@ -245,11 +249,9 @@ def _refuse_text(label: str, value: object) -> None:
 
 
 def _error_names(label: str, errors: Iterable[type[BaseException] | str]) -> tuple[str, ...]:
-    if isinstance(errors, type):
-        errors = (errors,)
     _refuse_text(label, errors)
     names = []
-    for error in errors:
+    for error in (errors,) if isinstance(errors, type) else errors:
         if isinstance(error, type) and issubclass(error, BaseException):
             names.append(error.__name__)
         elif isinstance(error, str):

@@ -96,8 +96,10 @@ def node(
         )
     bindings: dict[str, str | tuple[str, ...]] = {}
     for key, source in (inputs or {}).items():
-        bindings[key] = _id_of(source) if isinstance(source, str) or callable(source) or isinstance(source, Node) else tuple(
-            _id_of(s) for s in source
+        bindings[key] = (
+            _id_of(source)
+            if isinstance(source, str) or callable(source) or isinstance(source, Node)
+            else tuple(_id_of(s) for s in source)
         )
     file, line = "", 0
     if not callable(operator):
@@ -139,17 +141,23 @@ def author(items: Iterable[Any], name: str) -> Authored:
         ids.add(placed.id)
         type_name, spec = _type_of(placed, entries, by_object)
         specs.append(spec)
-        nodes.append(NodeSpec(placed.id, type_name, placed.params, placed.inputs, placed.after, placed.policies))
+        nodes.append(
+            NodeSpec(placed.id, type_name, placed.params, placed.inputs, placed.after, placed.policies)
+        )
         where.append(_place(placed, spec))
     inputs, implied = _implied(nodes, specs, ids)
     plugins = _plugins(entries)
-    spec = PipelineSpec(name=name, plugins=plugins, inputs=inputs, nodes=tuple(nodes))
-    return Authored(spec, entries, implied, tuple(where))
+    pipeline = PipelineSpec(name=name, plugins=plugins, inputs=inputs, nodes=tuple(nodes))
+    return Authored(pipeline, entries, implied, tuple(where))
 
 
 def _bare(item: Any) -> Node:
     if not inspect.isfunction(item) and not isinstance(item, type):
-        hint = "write node('Name', id=...)" if isinstance(item, str) else "give functions, classes with `process`, or node(...)"
+        hint = (
+            "write node('Name', id=...)"
+            if isinstance(item, str)
+            else "give functions, classes with `process`, or node(...)"
+        )
         raise DefinitionError(f"{item!r:.80} is not an operator", hint=hint, code="not-an-operator")
     return Node(item, _default_id(item), {}, {})
 
@@ -179,7 +187,9 @@ def _type_of(
         return known, entries[known].spec
     spec = describe(target)
     type_name = spec.name
-    if "<" in spec.ref or type_name in entries:  # a lambda or nested function has no name of its own to be found by
+    if (
+        "<" in spec.ref or type_name in entries
+    ):  # a lambda or nested function has no name of its own to be found by
         if type_name in entries and "<" not in spec.ref:
             first = entries[type_name].spec
             raise DefinitionError(
@@ -218,7 +228,12 @@ def _implied(
             continue
         for port in spec.inputs:
             name = port.name
-            if port.variadic or name in placed.inputs or name in placed.params or (name in ids and name != placed.id):
+            if (
+                port.variadic
+                or name in placed.inputs
+                or name in placed.params
+                or (name in ids and name != placed.id)
+            ):
                 continue
             if port.default is MISSING:
                 required[name] = MISSING
@@ -246,7 +261,9 @@ def _same(one: Any, other: Any) -> bool:
 def _plugins(entries: dict[str, Entry]) -> tuple[str, ...]:
     """Name the Python files and modules that a pipeline file needs to find these operators (S7.3)."""
     found: dict[str, None] = {}
-    for module_name, file in dict.fromkeys((e.spec.ref.partition(":")[0], e.spec.file) for e in entries.values()):
+    for module_name, file in dict.fromkeys(
+        (e.spec.ref.partition(":")[0], e.spec.file) for e in entries.values()
+    ):
         module = sys.modules.get(module_name)
         name = getattr(module, "__name__", "")
         if name.startswith("petal.library"):
@@ -264,7 +281,9 @@ def _policies(said: Mapping[str, Any]) -> Policies:
     found: dict[str, Any] = {}
     for key, value in said.items():
         if key not in _POLICY_WORDS:
-            raise DefinitionError(f"there is no policy `{key}`", hint=f"the policies are {', '.join(_POLICY_WORDS)}")
+            raise DefinitionError(
+                f"there is no policy `{key}`", hint=f"the policies are {', '.join(_POLICY_WORDS)}"
+            )
         try:
             found[key] = _policy(key, value)
         except (msgspec.ValidationError, ValueError) as error:

@@ -126,8 +126,9 @@ def _read(file: str) -> list[str]:
 
 def _around(line: str, column: int) -> tuple[str, int]:
     """Return the part of a line around a column as a terminal shows it, and where the column is in it."""
-    line = redact(line)
     at = min(max(column - 1, 0), len(line))
+    if (redacted := redact(line)) != line:
+        line, at = redacted, min(len(redact(line[:at])), len(redacted))
     start = max(0, at - _WIDTH * 2 // 3) if len(line) > _WIDTH else 0
     end = start + _WIDTH if len(line) > _WIDTH else len(line)
     shown, offset, columns = "…" if start else "", 0, 1 if start else 0

@@ -187,6 +187,8 @@ def _id(part: Part, name: str | None, links: Links) -> str | None:
     at_key = name is not None
     value = part.data.get("id")
     place: Path = part.path if at_key else (*part.path, "id")
+    if value is None and isinstance(meant := part.data.get(part.meant.get("id", "")), str):
+        value, place = meant, (*part.path, part.meant["id"])  # so that what refers to it is not reported too
     if at_key:
         if value is not None and value != name:
             hint = "remove `id`: the key is the id"

@@ -129,7 +129,7 @@ class Part:
         self.data = data
         self.path = path
         self.where = where
-        self.meant: set[str] = set()
+        self.meant: dict[str, str] = {}
 
     def name(self, key: object) -> str:
         """Name a key of this part for a message."""
@@ -152,7 +152,7 @@ class Part:
         self.add("wrong-type", f"{what} is {show(value)}, but {wanted} is wanted", *keys, hint=hint)
 
     def check_keys(self, known: Iterable[str], hint: str | None = None, *, passed_over: str = "") -> None:
-        """Note every key that is not known here; the known keys that were probably meant go to ``meant``."""
+        """Note every key that is not known here; ``meant`` gets the known keys that were probably meant."""
         names = list(known)
         for key in self.data:
             if key in names or key == passed_over:
@@ -161,7 +161,7 @@ class Part:
             if meant in self.data:
                 remedy = f"`{meant}` is there already: remove this one"
             elif meant:
-                self.meant.add(meant)
+                self.meant.setdefault(meant, key)
                 remedy = f"did you mean `{meant}`?"
             else:
                 remedy = hint or f"the keys are {', '.join(names)}"

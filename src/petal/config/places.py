@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +50,7 @@ class Places:
         entry = entries[index]
         where = self._steps[kind].get(entry.id, index)
         path: Path = (kind, where, *rest)
-        found = self._data.get(kind)
+        found: Any = self._data.get(kind)
         data = found.get(where) if isinstance(found, dict) else found[where] if _has(found, where) else None
         if not isinstance(data, dict):
             return path
@@ -65,16 +67,21 @@ class Places:
             if isinstance(value, dict):
                 found |= {name: name for name in value}
             elif isinstance(value, list):
+                loose: dict[str, int] = {}
                 for i, entry in enumerate(value):
                     id_ = entry.get("id") if isinstance(entry, dict) else None
-                    if isinstance(id_, str):
+                    if id_ is None and isinstance(entry, dict):  # its key was misspelt: any key may be it
+                        loose |= {v: i for v in entry.values() if isinstance(v, str) and v not in loose}
+                    elif isinstance(id_, str):
                         found.setdefault(id_, i)
+                for id_, i in loose.items():
+                    found.setdefault(id_, i)
         return steps
 
     def _edge(self, index: int, rest: Path) -> Path:
         edge = self._spec.edges[index]
         where = self._edges.get((edge.source, edge.target), index)
-        value = self._data.get("edges")
+        value: Any = self._data.get("edges")
         if rest and _has(value, where) and isinstance(value[where], dict):
             rest = ("from" if rest[0] == 0 else "to",)
         return ("edges", where, *rest)
@@ -83,7 +90,7 @@ class Places:
     def _edges(self) -> dict[tuple[str, str], int]:
         """The position of every edge by its two ends."""
         found: dict[tuple[str, str], int] = {}
-        value = self._data.get("edges")
+        value: Any = self._data.get("edges")
         for i, item in enumerate(value if isinstance(value, list) else ()):
             ends = (item.get("from"), item.get("to")) if isinstance(item, dict) else item
             if isinstance(ends, list | tuple) and len(ends) == 2 and all(isinstance(e, str) for e in ends):

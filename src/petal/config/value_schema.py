@@ -93,7 +93,7 @@ def _describable(annotation: object) -> bool:
         return False
     try:
         _describe((annotation,))
-    except Exception:  # noqa: BLE001  # an annotation may be any object, and none is a reason to stop
+    except Exception:  # an annotation may be any object, and none is a reason to stop
         return False
     return True
 

@@ -43,7 +43,8 @@ class OneTime:
     def __next__(self) -> Any:
         if self._rows is None:
             raise StreamConsumed(
-                f"the stream `{self._name}` is iterated a second time", hint="keep the iterator that `iter()` gave"
+                f"the stream `{self._name}` is iterated a second time",
+                hint="keep the iterator that `iter()` gave",
             )
         return next(self._rows)
 
@@ -117,7 +118,8 @@ def _as_stream(value: Any, given: Seen, name: str) -> tuple[Seen, Any]:
         return Seen(View.ITEMS, element, "iterator"), iter(value)
     except TypeError:
         raise DataError(
-            f"`{name}` takes a stream, but was given one {type(value).__name__}", hint="return a list or an iterator"
+            f"`{name}` takes a stream, but was given one {type(value).__name__}",
+            hint="return a list or an iterator",
         ) from None
 
 
@@ -173,7 +175,12 @@ def _columns(batches: Iterator[Any]) -> Iterator[Any]:
 
 def is_scalar(element: object) -> bool:
     """Whether an element type makes a Series rather than a DataFrame."""
-    return isinstance(element, type) and not is_record_class(element) and not is_mapping_type(element) and element is not object
+    return (
+        isinstance(element, type)
+        and not is_record_class(element)
+        and not is_mapping_type(element)
+        and element is not object
+    )
 
 
 def chunked(rows: Iterator[Any], element: object, size: int | None = None) -> Iterator[Any]:
@@ -203,7 +210,7 @@ class BatchMaker:
         import polars as pl
 
         if self._dtype is _NOTHING:
-            self._dtype = _DTYPES(pl).get(self._element)  # type: ignore[arg-type]
+            self._dtype = _dtypes(pl).get(self._element)
         try:
             series = pl.Series("", rows, dtype=self._dtype, strict=True)
         except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
@@ -228,7 +235,9 @@ class BatchMaker:
                 number = self._done + i + 1
                 what = f"a stream of {self._dtype}" if self._dtype is not None else "this stream"
                 return RowError(
-                    f"row {number} is {row!r:.80}, which does not fit {what}", row=number, hint="yield rows of one type"
+                    f"row {number} is {row!r:.80}, which does not fit {what}",
+                    row=number,
+                    hint="yield rows of one type",
                 )
         return RowError(f"rows from {self._done + 1} on do not fit together: {error}", row=self._done + 1)
 
@@ -253,7 +262,9 @@ class BatchMaker:
         import polars as pl
 
         assert self._schema is not None
-        empty = [n for n, d in self._schema.items() if d == pl.Null and any(r.get(n) is not None for r in dicts)]
+        empty = [
+            n for n, d in self._schema.items() if d == pl.Null and any(r.get(n) is not None for r in dicts)
+        ]
         if not empty:
             return frame
         for name in empty:
@@ -283,7 +294,9 @@ class BatchMaker:
             number = self._done + i + 1
             if not is_record(row):
                 return RowError(
-                    f"row {number} is {row!r:.80}, but the rows before it are records", row=number, hint="yield rows of one kind"
+                    f"row {number} is {row!r:.80}, but the rows before it are records",
+                    row=number,
+                    hint="yield rows of one kind",
                 )
             for name, value in as_dict(row).items():
                 dtype = types.get(name)
@@ -300,7 +313,7 @@ class BatchMaker:
         return RowError(f"rows from {self._done + 1} on do not fit together: {error}", row=self._done + 1)
 
 
-def _DTYPES(pl: Any) -> dict[type, Any]:
+def _dtypes(pl: Any) -> dict[object, Any]:
     import datetime
     import decimal
 
@@ -319,7 +332,12 @@ def _DTYPES(pl: Any) -> dict[type, Any]:
 
 # -- to everything at once ------------------------------------------------------------------------------------
 
-_BUILDERS: dict[str, Callable[[Iterable[Any]], Any]] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
+_BUILDERS: dict[str, Callable[[Iterable[Any]], Any]] = {
+    "list": list,
+    "tuple": tuple,
+    "set": set,
+    "frozenset": frozenset,
+}
 
 
 def _whole(value: Any, given: Seen, wanted: Seen) -> Any:

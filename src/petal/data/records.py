@@ -30,7 +30,7 @@ def is_mapping_type(element: object) -> bool:
     origin = typing.get_origin(element) or element
     if typing.is_typeddict(origin):
         return True
-    return isinstance(origin, type) and issubclass(origin, typing.Mapping)  # type: ignore[arg-type]
+    return isinstance(origin, type) and issubclass(origin, typing.Mapping)
 
 
 def as_dict(row: Any) -> dict[str, Any]:

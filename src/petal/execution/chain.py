@@ -166,7 +166,11 @@ class Chain:
     def _drain(self, index: int, stream: Iterator[Any], seen: Seen) -> None:
         state = self._state
         trunk = state.trunks.get(index)
-        kept = Kept(state.folder, seen.element) if index in state.targets and index not in state.units.collected else None
+        kept = (
+            Kept(state.folder, seen.element)
+            if index in state.targets and index not in state.units.collected
+            else None
+        )
         pieces: list[Any] | None = [] if index in state.units.collected else None
         try:
             for piece in stream if seen.view is View.BATCHES else _pieces(stream):
@@ -200,7 +204,7 @@ class Chain:
         """Close every stream, the last one first: generators upstream see GeneratorExit where they stand."""
         for stream in reversed(list(self._streams.values())):
             try:
-                stream.close()  # type: ignore[attr-defined]
+                stream.close()
             except (Broken, Stopped):
                 continue
             except Exception:

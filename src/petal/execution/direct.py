@@ -31,7 +31,11 @@ class Direct:
     def __call__(self, values: list[Any]) -> Any:
         """Call the function."""
         result = self._target(**{n: values[i] for n, i in self._feeds}, **self._constants)
-        return result if type(result) in SCALARS and self._spec.outputs else plain_result(result, self._spec, self._loop)
+        return (
+            result
+            if type(result) in SCALARS and self._spec.outputs
+            else plain_result(result, self._spec, self._loop)
+        )
 
     def inputs(self, values: list[Any]) -> dict[str, Any]:
         """Return the inputs as they are given, for a preview."""
@@ -54,12 +58,16 @@ def direct_calls(state: RunState) -> dict[int, Direct]:
     return found
 
 
-def _is_direct(state: RunState, spec: OperatorSpec, name: str, binding: Any, fits: dict[tuple[int, int], bool]) -> bool:
+def _is_direct(
+    state: RunState, spec: OperatorSpec, name: str, binding: Any, fits: dict[tuple[int, int], bool]
+) -> bool:
     port = spec.input(name)
     if port is None or port.variadic:
         return False
     if type(binding) is Constant:
-        return port.seen.view is View.VALUE and binding.value is not MISSING and not has_reference(binding.value)
+        return (
+            port.seen.view is View.VALUE and binding.value is not MISSING and not has_reference(binding.value)
+        )
     if type(binding) is not FromNode or binding.port != "output" or state.units.flows[binding.node]:
         return False
     source = state.specs[binding.node].outputs[0]

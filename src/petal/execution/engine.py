@@ -11,8 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from petal.errors import NodeFailed
 from petal.data.adapters import row_count
+from petal.errors import NodeFailed
 from petal.execution.chain import Chain
 from petal.execution.direct import SCALARS, Direct, direct_calls
 from petal.execution.failures import node_failed
@@ -85,7 +85,9 @@ class Engine:
         self._lock = threading.Lock()
         self._results: list[NodeResult | None] = [None] * len(plan.nodes)
         self._workers = Workers(self._run_unit, options.workers)
-        self._alone = {self._units.of[i] for i in self._state.trunks} | {u for u, s in enumerate(self._units.streams) if s}
+        self._alone = {self._units.of[i] for i in self._state.trunks} | {
+            u for u, s in enumerate(self._units.streams) if s
+        }
         self._direct = direct_calls(self._state)
         self._bug: BaseException | None = None
         self._signals = Signals(self._interrupted)
@@ -112,7 +114,9 @@ class Engine:
         if self._bug is not None:
             raise self._bug
         result = self._result(began)
-        self._say(lambda: RunFinished(self.run_id, time.time(), result.status, result.seconds, _counts(result)))
+        self._say(
+            lambda: RunFinished(self.run_id, time.time(), result.status, result.seconds, _counts(result))
+        )
         if interrupt is not None or self._signals.received:
             raise Interrupt(self._signals.received or 2, result) from None
         return result
@@ -199,7 +203,9 @@ class Engine:
                 statuses = dict.fromkeys(members, Status.CANCELLED)
             for index in members:
                 failed = index == chain.failure.index and statuses[index] is Status.FAILED
-                self._finish(index, statuses[index], chain.failure.error if failed else None, chain.watches[index])
+                self._finish(
+                    index, statuses[index], chain.failure.error if failed else None, chain.watches[index]
+                )
         return statuses[members[-1]] is Status.SUCCEEDED
 
     def _call(self, index: int, direct: Direct) -> bool:
@@ -267,7 +273,13 @@ class Engine:
             self._emit(self._finished(index, status, failure, watch, seconds, rows))
 
     def _finished(
-        self, index: int, status: Status, failure: NodeFailed | None, watch: Watch | None, seconds: float, rows: int | None
+        self,
+        index: int,
+        status: Status,
+        failure: NodeFailed | None,
+        watch: Watch | None,
+        seconds: float,
+        rows: int | None,
     ) -> NodeFinished:
         node = self._plan.nodes[index]
         inputs = output = rows_in = None
@@ -275,7 +287,10 @@ class Engine:
             rows_in = {n: sum(r.rows or 0 for r in reads) for n, reads in watch.reads.items()} or None
             if self._options.previews:
                 inputs = {n: self._preview(v) for n, v in watch.inputs.items()}
-                inputs |= {n: preview([h for r in reads for h in getattr(r, "head", None) or []][:3]) for n, reads in watch.reads.items()}
+                inputs |= {
+                    n: preview([h for r in reads for h in getattr(r, "head", None) or []][:3])
+                    for n, reads in watch.reads.items()
+                }
                 value = watch.head if watch.head is not None else watch.value
                 output = preview(value) if self._state.specs[index].outputs else None
         return NodeFinished(

@@ -62,4 +62,4 @@ def _cut(shown: traceback.TracebackException, depth: int = 0) -> bool:
 
 
 def _is_ours(filename: str) -> bool:
-    return filename.startswith(_HOME) or filename.startswith("<frozen")
+    return filename.startswith((_HOME, "<frozen"))

@@ -40,7 +40,9 @@ class NodeResult(Struct, frozen=True, gc=False):
             "status": self.status.value,
             "cached": self.cached,
             "attempts": self.attempts,
-            "error": None if error is None else {"kind": error.kind, "code": error.code, "message": error.message},
+            "error": None
+            if error is None
+            else {"kind": error.kind, "code": error.code, "message": error.message},
             "backend": self.backend,
             "rows": self.rows,
             "seconds": round(self.seconds, 6),
@@ -58,7 +60,9 @@ class RunOutputs(Mapping[str, Any]):
         if node not in self._values:
             if node in self._nodes:
                 raise UsageError(
-                    f"the output of `{node}` was not kept", hint=f"ask for it: run(targets=[{node!r}])", code="not-kept"
+                    f"the output of `{node}` was not kept",
+                    hint=f"ask for it: run(targets=[{node!r}])",
+                    code="not-kept",
                 )
             raise KeyError(node)
         result = self._nodes[node]
@@ -95,7 +99,12 @@ class RunResult:
     """
 
     def __init__(
-        self, run_id: str, status: Status, nodes: dict[str, NodeResult], values: dict[str, Any], seconds: float
+        self,
+        run_id: str,
+        status: Status,
+        nodes: dict[str, NodeResult],
+        values: dict[str, Any],
+        seconds: float,
     ) -> None:
         self.run_id = run_id
         self.status = status
@@ -115,7 +124,9 @@ class RunResult:
     def as_record(self) -> dict[str, Any]:
         """Return plain data, as ``petal run --json`` prints it."""
         outputs = {
-            name: {"rows": value.rows} if isinstance(value, LeafStream | Collected) else {"type": type(value).__name__}
+            name: {"rows": value.rows}
+            if isinstance(value, LeafStream | Collected)
+            else {"type": type(value).__name__}
             for name, value in self.outputs._values.items()
             if self.nodes[name].status is Status.SUCCEEDED
         }

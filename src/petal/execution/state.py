@@ -66,10 +66,14 @@ class LeafStream:
         """Read the rows into memory, once."""
         with self._lock:
             if self._loaded is MISSING:
-                pieces = list(self._kept.pieces()) if isinstance(self._kept, Kept) else list(self._kept._pieces)
+                pieces = (
+                    list(self._kept.pieces()) if isinstance(self._kept, Kept) else list(self._kept._pieces)
+                )
                 if self._seen.view is View.BATCHES:
                     is_series = bool(pieces) and not hasattr(pieces[0], "columns")
-                    self._loaded = to_container(pieces, "polars.Series" if is_series or _scalar(self._seen) else "polars.DataFrame")
+                    self._loaded = to_container(
+                        pieces, "polars.Series" if is_series or _scalar(self._seen) else "polars.DataFrame"
+                    )
                 else:
                     self._loaded = [row for piece in pieces for row in batch_rows(piece)]
             return self._loaded
@@ -88,7 +92,13 @@ class RunState:
     """Everything that the units of one run share."""
 
     def __init__(
-        self, plan: Plan, operators: dict[str, Operator], units: Units, run_id: str, folder: str | None, window: int | None
+        self,
+        plan: Plan,
+        operators: dict[str, Operator],
+        units: Units,
+        run_id: str,
+        folder: str | None,
+        window: int | None,
     ) -> None:
         count = len(plan.nodes)
         self.plan = plan

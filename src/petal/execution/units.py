@@ -39,7 +39,8 @@ class Units:
         count = len(plan.nodes)
         specs = [plan.operators[n.operator] for n in plan.nodes]
         self.flows = [
-            bool(s.outputs) and s.outputs[0].seen.view.streams and i not in plan.overrides for i, s in enumerate(specs)
+            bool(s.outputs) and s.outputs[0].seen.view.streams and i not in plan.overrides
+            for i, s in enumerate(specs)
         ]
         self.consumers = [0] * count
         waited: set[int] = set()
@@ -52,7 +53,11 @@ class Units:
         self._mark_spills(plan, feeds)
         targets = set(plan.targets)
         self.pulled = [
-            self.flows[i] and len(feeds[i]) == 1 and self.consumers[i] == 1 and i not in targets and i not in waited
+            self.flows[i]
+            and len(feeds[i]) == 1
+            and self.consumers[i] == 1
+            and i not in targets
+            and i not in waited
             for i in range(count)
         ]
         self.of = [-1] * count

@@ -43,7 +43,9 @@ class Workers:
 
     def add_alone(self, unit: int) -> None:
         """Start a unit on a thread of its own, outside the limit (stages: S4.1)."""
-        thread = threading.Thread(target=self._run_alone, args=(unit,), name=f"petal-stage-{unit}", daemon=True)
+        thread = threading.Thread(
+            target=self._run_alone, args=(unit,), name=f"petal-stage-{unit}", daemon=True
+        )
         with self._changed:
             self._alone.add(thread)
         thread.start()
@@ -103,14 +105,10 @@ class Workers:
 
     def _watch(self) -> None:
         """Call helpers while the engine's thread is held up and more is ready."""
-        while True:
+        while not self._closed:
             with self._changed:
-                if self._closed:
-                    return
                 self._changed.wait(PATIENCE)
-                if self._closed:
-                    return
-                since = self._busy_since
+                since = 0.0 if self._closed else self._busy_since
                 if self._ready and since and time.monotonic() - since >= PATIENCE:
                     self._call_helper()
 

@@ -13,7 +13,10 @@ from petal.spec.pipeline import PipelineSpec
 class Source(Protocol):
     """Says where each part of a pipeline was written."""
 
-    file: str | None
+    @property
+    def file(self) -> str | None:
+        """The file as the user named it, None where there is none."""
+        ...
 
     def locate(self, path: tuple[str | int, ...], *, key: bool = False) -> Location | None:
         """Return the place of the value at a path such as ``("nodes", 3, "params", "pattern")``, or of its key."""
@@ -52,25 +55,47 @@ class Names(Protocol):
 
 
 class Part(Protocol):
-    """One pipeline, loaded: the root, or a module inside it.
+    """One pipeline, loaded: the root, or a module inside it."""
 
-    Attributes:
-        spec: What its author wrote.
-        source: Where.
-        names: The operators it can name.
-        folder: The folder that its ``Path`` parameters are relative to.
-        findings: What reading it found.
-        implied: Pipeline inputs that nobody declared: functions given in Python asked for them (S2.2).
-        blind: Whether its Python was not loaded (``--no-code``), so that an unknown operator is no error.
-    """
+    @property
+    def spec(self) -> PipelineSpec:
+        """What its author wrote."""
+        ...
 
-    spec: PipelineSpec
-    source: Source
-    names: Names
-    folder: str
-    findings: list[Diagnostic]
-    implied: frozenset[str]
-    blind: bool
+    @property
+    def source(self) -> Source:
+        """Where."""
+        ...
+
+    @property
+    def names(self) -> Names:
+        """The operators it can name."""
+        ...
+
+    @property
+    def folder(self) -> str:
+        """The folder that its ``Path`` parameters are relative to."""
+        ...
+
+    @property
+    def root(self) -> str:
+        """The project's root: what the pipeline loads lies beneath it (S7.3)."""
+        ...
+
+    @property
+    def findings(self) -> list[Diagnostic]:
+        """What reading it found."""
+        ...
+
+    @property
+    def implied(self) -> frozenset[str]:
+        """Pipeline inputs that nobody declared: functions given in Python asked for them (S2.2)."""
+        ...
+
+    @property
+    def blind(self) -> bool:
+        """Whether its Python was not loaded (``--no-code``), so that an unknown operator is no error."""
+        ...
 
 
 class PartLoader(Protocol):

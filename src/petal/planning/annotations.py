@@ -245,7 +245,7 @@ def record_like(annotation: object) -> bool:
         if origin is abc.Mapping:
             return arguments is None or plain(arguments[0]) in (str, Any)
         return origin is dict or declares_fields(origin)
-    except Exception:  # noqa: BLE001 - annotations run foreign code
+    except Exception:
         return False
 
 
@@ -301,7 +301,7 @@ def type_text(annotation: object) -> str:
     """
     try:
         return _text(annotation)
-    except Exception:  # noqa: BLE001 - annotations run foreign code
+    except Exception:
         return type(annotation).__name__
 
 

@@ -54,10 +54,9 @@ class Binder:
                 continue
             if not port.variadic:
                 source = nodes.get(name)
-                if source is not None and source is not draft:
-                    if source.op is None or source.op.spec.outputs:
-                        bound[name] = (source, "output")
-                        continue
+                if source and source is not draft and (source.op is None or source.op.spec.outputs):
+                    bound[name] = (source, "output")
+                    continue
                 self._last_resorts(draft, port, bound)
             else:
                 bound[name] = ()
@@ -70,13 +69,17 @@ class Binder:
             scope = draft.scope
             if name == draft.spec.id:
                 self._findings.add(
-                    scope.place, (*draft.path, "after", i), "cycle", f"node `{name}` waits for itself", hint="remove it"
+                    scope.place,
+                    (*draft.path, "after", i),
+                    "cycle",
+                    f"node `{name}` waits for itself",
+                    hint="remove it",
                 )
             elif name in scope.nodes:
                 found.append(scope.nodes[name])
             elif name in scope.modules:
                 found += drafts_of(scope.modules[name])
-            else:
+            elif name not in scope.unopened:
                 self._unknown_node(scope, (*draft.path, "after", i), name, "`after` names")
         return found
 
@@ -112,7 +115,8 @@ class Binder:
                 )
                 continue
             feeds = [
-                self._feed(draft, name, i, r, draft.scope, (*path, i) if many else path) for i, r in enumerate(refs)
+                self._feed(draft, name, i, r, draft.scope, (*path, i) if many else path)
+                for i, r in enumerate(refs)
             ]
             bound[name] = tuple(_flat(feeds)) if port.variadic else _single(feeds)
 
@@ -162,7 +166,9 @@ class Binder:
                 self._surplus_edge(draft, inputs, i, edge.source)
             else:
                 feeds = by_port.setdefault(free.name, [])
-                feeds += _flat([self._feed(draft, free.name, len(feeds), edge.source, scope, ("edges", i, 0))])
+                feeds += _flat(
+                    [self._feed(draft, free.name, len(feeds), edge.source, scope, ("edges", i, 0))]
+                )
         for port in inputs:
             if port.name in by_port:
                 bound[port.name] = tuple(by_port[port.name]) if port.variadic else _single(by_port[port.name])
@@ -185,10 +191,19 @@ class Binder:
         if name in scope.part.spec.inputs:
             bound[name] = Constant(MISSING, "required input")
             return
+        if draft.spec.id in scope.missed or name in scope.unopened:  # reported where that was written
+            bound[name] = Constant(MISSING, "unbound")
+            return
         candidates = [n for n in (*scope.names, *scope.part.spec.inputs) if n != draft.spec.id]
-        hint = did_you_mean(name, candidates) or f"{_HOW}; a value from outside is declared: `inputs: [{name}]`"
+        hint = (
+            did_you_mean(name, candidates) or f"{_HOW}; a value from outside is declared: `inputs: [{name}]`"
+        )
         self._findings.add(
-            scope.place, draft.path, "unbound-input", f"input `{name}` of `{draft.id}` is not bound to anything", hint=hint
+            scope.place,
+            draft.path,
+            "unbound-input",
+            f"input `{name}` of `{draft.id}` is not bound to anything",
+            hint=hint,
         )
         bound[name] = Constant(MISSING, "unbound")
 
@@ -209,7 +224,8 @@ class Binder:
             return self._module_output(scope.modules[head], head, port, scope, path)
         if port is None and head in scope.part.spec.inputs:
             return self._pipeline_input(scope, head, draft)
-        self._unknown_node(scope, path, head, "there is")
+        if head not in scope.unopened:
+            self._unknown_node(scope, path, head, "there is")
         return None
 
     def _node_port(self, node: Draft, port: str | None, scope: Scope, path: PathTo) -> Port | None:
@@ -243,10 +259,18 @@ class Binder:
 
     def _module_output(self, module: Scope, name: str, port: str | None, scope: Scope, path: PathTo) -> Any:
         shown = module.part.spec.outputs
-        wanted = port if port is not None else ("output" if "output" in shown or len(shown) != 1 else next(iter(shown)))
+        wanted = (
+            port
+            if port is not None
+            else ("output" if "output" in shown or len(shown) != 1 else next(iter(shown)))
+        )
         if wanted not in shown:
+            if module.unread:
+                return None
             hint = did_you_mean(wanted, shown) or (
-                f"it shows {listing(shown)}" if shown else f"declare it in the module's file: `outputs: {{{wanted}: NODE}}`"
+                f"it shows {listing(shown)}"
+                if shown
+                else f"declare it in the module's file: `outputs: {{{wanted}: NODE}}`"
             )
             self._findings.add(
                 scope.place, path, "unknown-port", f"module `{name}` has no output `{wanted}`", hint=hint
@@ -269,7 +293,11 @@ class Binder:
         given = scope.given.get(name)
         if given is None:
             default = scope.part.spec.inputs[name]
-            return None if default is MISSING else Constant(self._parameters.input_default(scope, name), f"default of input {name}")
+            return (
+                None
+                if default is MISSING
+                else Constant(self._parameters.input_default(scope, name), f"default of input {name}")
+            )
         if given.origin == "parent":
             return self._pipeline_input(scope.parent, name, draft)
         return self._given(given, draft)
@@ -293,7 +321,11 @@ class Binder:
         hint = hint or f"give it: `--input {name}=...`, or `run(inputs={{{name!r}: ...}})`"
         if self._request.to_run:
             self._findings.add(
-                scope.place, draft.path, "missing-input", f"pipeline input `{name}` (for `{draft.id}`) has no value", hint=hint
+                scope.place,
+                draft.path,
+                "missing-input",
+                f"pipeline input `{name}` (for `{draft.id}`) has no value",
+                hint=hint,
             )
         elif implied:
             self._findings.add(
@@ -311,8 +343,11 @@ class Binder:
             scope.place,
             path,
             "unknown-node",
-            f"{lead} no node `{name}`" if lead == "there is" else f"{lead} `{name}`, but there is no node of that id",
-            hint=did_you_mean(name, names) or (f"the nodes are {listing(names)}" if names else None),
+            f"{lead} no node `{name}`"
+            if lead == "there is"
+            else f"{lead} `{name}`, but there is no node of that id",
+            hint=did_you_mean(name, names)
+            or (f"the nodes are {listing(names)}" if names else "add it under `nodes`"),
         )
 
     def _no_such_input(self, draft: Draft, name: str, path: PathTo, *, key: bool = False) -> None:
@@ -323,10 +358,17 @@ class Binder:
             hint: str | None = f"`{name}` is a parameter: write it under `params:`"
         else:
             hint = did_you_mean(name, inputs) or (
-                f"its inputs are {listing(inputs)}" if inputs else f"{spec.name} is a source: it takes no inputs"
+                f"its inputs are {listing(inputs)}"
+                if inputs
+                else f"{spec.name} is a source: it takes no inputs"
             )
         self._findings.add(
-            draft.scope.place, path, "unknown-input", f"`{draft.id}` ({spec.name}) has no input `{name}`", hint=hint, key=key
+            draft.scope.place,
+            path,
+            "unknown-input",
+            f"`{draft.id}` ({spec.name}) has no input `{name}`",
+            hint=hint,
+            key=key,
         )
 
     def _bound_twice(self, draft: Draft, name: str, edge: int) -> None:

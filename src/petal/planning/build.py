@@ -27,8 +27,7 @@ from petal.spec.views import WRITES
 
 #: Operators of the library that a later version brings, so that the finding can say so.
 COMING = frozenset(
-    "FlakyTransformer RetryWrapper ParquetReader ParquetWriter GzipCompressor GzipDecompressor Rename Cast FilterRows "
-    "Sort Deduplicate Limit Sample SqlQuery".split()
+    ["FlakyTransformer", "RetryWrapper", "ParquetReader", "ParquetWriter", "GzipCompressor", "GzipDecompressor", "Rename", "Cast", "FilterRows", "Sort", "Deduplicate", "Limit", "Sample", "SqlQuery"]
 )
 
 
@@ -80,7 +79,13 @@ def make_plan(root: Part, load: PartLoader, request: Request) -> Planned:
     before = [work.sources() for work in works]
     order = topological_order(before, drafts, findings)
     if not drafts and not findings.failed:
-        findings.add(_place(expanded.scopes[0]), (), "empty-pipeline", "the pipeline has no nodes", hint="add one under `nodes:`")
+        findings.add(
+            _place(expanded.scopes[0]),
+            (),
+            "empty-pipeline",
+            "the pipeline has no nodes",
+            hint="add one under `nodes:`",
+        )
     if findings.failed or order is None:
         return Planned(None, operators, findings.in_order())
     return Planned(_assemble(root, request, works, before, order), operators, findings.in_order())
@@ -106,7 +111,7 @@ class _Work:
                 if feed and type(feed[0]) is Draft:
                     found.append(feed[0].index)
                 else:
-                    found += [f[0].index for f in feed if type(f) is tuple]  # type: ignore[misc]
+                    found += [f[0].index for f in feed if type(f) is tuple]
         return found
 
 
@@ -180,7 +185,11 @@ def _report_unknown(draft: Draft, findings: Findings) -> None:
         else "define it in a Python file and name that file under `plugins:`; `petal describe operators` lists all there are"
     )
     findings.add(
-        draft.scope.place, (*draft.path, "type"), "unknown-operator", f"there is no operator `{name}`", hint=hint
+        draft.scope.place,
+        (*draft.path, "type"),
+        "unknown-operator",
+        f"there is no operator `{name}`",
+        hint=hint,
     )
 
 
@@ -203,7 +212,7 @@ class _Types:
             if isinstance(feed, Constant):
                 work.bound[port.name] = self._constant(work.draft, port, feed)
             elif feed and isinstance(feed[0], Draft):
-                self._edge(work.draft, port, feed[0], feed[1], 0)  # type: ignore[arg-type]
+                self._edge(work.draft, port, feed[0], feed[1], 0)
             else:
                 for k, one in enumerate(feed):
                     if isinstance(one, tuple):
@@ -221,7 +230,9 @@ class _Types:
         try:
             check_edge(given, port)
         except Mismatch as error:
-            scope, path = self._binder.written.get((draft.index, port.name, position), (draft.scope, draft.path))
+            scope, path = self._binder.written.get(
+                (draft.index, port.name, position), (draft.scope, draft.path)
+            )
             whose = f"`{source.id}`" if output == "output" else f"`{source.id}.{output}`"
             self._findings.add(
                 scope.place,
@@ -256,7 +267,11 @@ def _check_written_files(works: list[_Work], findings: Findings) -> None:
             continue
         for param in draft.op.spec.params:
             value = work.params.get(param.name)
-            if file_use(param.annotation) is not WRITES or not isinstance(value, os.PathLike) or str(value) == "-":
+            if (
+                file_use(param.annotation) is not WRITES
+                or not isinstance(value, os.PathLike)
+                or str(value) == "-"
+            ):
                 continue
             real = os.path.realpath(value)
             if real in writers:
@@ -313,7 +328,7 @@ def _assemble(
         root.spec.name or "pipeline",
         nodes,
         operators,
-        find_stages(nodes, operators, set(targets)),
+        find_stages(nodes, operators),
         targets,
         {index[i]: v for i, v in overrides.items() if i in index},
         root.source.file,
@@ -330,7 +345,11 @@ def _node(work: _Work, index: dict[int, int], overrides: dict[int, Any]) -> Plan
     draft = work.draft
     given = draft.index in overrides
     inputs = {} if given else {name: _binding(feed, index) for name, feed in work.bound.items()}
-    after = () if given or not work.after else tuple(dict.fromkeys(index[d.index] for d in work.after if d.index in index))
+    after = (
+        ()
+        if given or not work.after
+        else tuple(dict.fromkeys(index[d.index] for d in work.after if d.index in index))
+    )
     return PlanNode(draft.id, draft.key, work.params, inputs, after, work.policies)
 
 
@@ -338,5 +357,5 @@ def _binding(feed: Feed | tuple[Feed, ...], index: dict[int, int]) -> Any:
     if isinstance(feed, Constant):
         return feed
     if feed and isinstance(feed[0], Draft):
-        return FromNode(index[feed[0].index], feed[1])  # type: ignore[arg-type]
-    return tuple(_binding(f, index) for f in feed)  # type: ignore[arg-type]
+        return FromNode(index[feed[0].index], feed[1])
+    return tuple(_binding(f, index) for f in feed)

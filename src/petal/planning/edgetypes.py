@@ -38,7 +38,10 @@ def check_edge(given: Output, wanted: Input) -> None:
         _into_value(given, wanted)
     elif out.view is View.VALUE:
         _value_into_rows(given.annotation, wanted)
-    elif MISSING not in (_element(out), _element(into)) and element_assignable(_element(out), _element(into)) is False:
+    elif (
+        MISSING not in (_element(out), _element(into))
+        and element_assignable(_element(out), _element(into)) is False
+    ):
         raise Mismatch(
             f"it gives {rows_text(given.seen)}, but `{wanted.name}` takes {rows_text(into)}",
             _convert_hint(_element(out), _element(into)),
@@ -92,7 +95,10 @@ def check_constant(value: Any, wanted: Input, folder: str, *, lenient: bool) -> 
     if seen.view is View.VALUE:
         return convert(value, wanted.annotation, folder, lenient=lenient)
     if isinstance(value, str | bytes | abc.Mapping) or not (
-        isinstance(value, abc.Iterable) or hasattr(value, "__arrow_c_stream__") or hasattr(value, "__aiter__") or hasattr(value, "collect_schema")
+        isinstance(value, abc.Iterable)
+        or hasattr(value, "__arrow_c_stream__")
+        or hasattr(value, "__aiter__")
+        or hasattr(value, "collect_schema")
     ):
         raise BadValue(f"{short(value)} is {kind_of(value)}, but {rows_text(seen)} is wanted: give a list")
     if isinstance(value, list | tuple) and seen.element is not MISSING and _is_plain(seen.element):

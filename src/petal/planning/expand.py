@@ -7,6 +7,7 @@ from typing import Any
 from petal.errors import PetalError
 from petal.interfaces.source import Operator, Part, PartLoader
 from petal.planning.findings import Findings, PathTo, Place, did_you_mean, listing
+from petal.spec.diagnostic import errors_of
 from petal.spec.pipeline import MISSING, EdgeSpec, ModuleSpec, NodeSpec, split_port
 
 MAX_DEPTH = 32
@@ -61,9 +62,18 @@ class Scope:
         self.nodes: dict[str, Draft] = {}
         self.modules: dict[str, Scope] = {}
         self.params: dict[str, Any] = dict(part.spec.params)
-        self.texts: set[str] = set()  # parameters given as text, to be read by the annotation of who uses them
+        self.texts: set[str] = (
+            set()
+        )  # parameters given as text, to be read by the annotation of who uses them
         self.given: dict[str, Given] = {}
         self.edges: dict[str, list[tuple[int, EdgeSpec, str | None]]] = {}
+        self.unopened: set[str] = set()  # modules whose file cannot be used; reported where they are named
+        self.missed: set[str] = set()  # nodes that an edge with a misspelt end was probably meant for
+
+    @property
+    def unread(self) -> bool:
+        """Whether nothing is known of this pipeline because its file could not be read."""
+        return not (self.part.spec.nodes or self.part.spec.modules) and bool(errors_of(self.part.findings))
 
     @property
     def names(self) -> list[str]:
@@ -99,7 +109,9 @@ def expand(root: Part, load: PartLoader, findings: Findings) -> Expanded:
         _sort_edges(scope, findings)
         for i, module in enumerate(part.spec.modules):
             opened = _open(module, ("modules", i), scope, load, findings, files)
-            if opened is not None:
+            if opened is None:
+                scope.unopened.add(module.id)
+            else:
                 child, chain, child_files = opened
                 waiting.append(
                     (child, f"{prefix}{module.id}/", Place(child, chain), scope, ("modules", i), child_files)
@@ -121,7 +133,12 @@ def _in_chain(part: Part, place: Place) -> list[Any]:
 
 
 def _open(
-    module: ModuleSpec, path: PathTo, scope: Scope, load: PartLoader, findings: Findings, files: tuple[str, ...]
+    module: ModuleSpec,
+    path: PathTo,
+    scope: Scope,
+    load: PartLoader,
+    findings: Findings,
+    files: tuple[str, ...],
 ) -> tuple[Part, tuple[str, ...], tuple[str, ...]] | None:
     place = scope.place
     if not module.path:  # reported by the reader of the file
@@ -130,7 +147,8 @@ def _open(
     try:
         child = load(module.path, place.part)
     except PetalError as error:
-        findings.add(place, (*path, "path"), error.code, error.message, hint=error.hint)
+        message = f"{error.location}: {error.message}" if error.location else error.message
+        findings.add(place, (*path, "path"), error.code, message, hint=error.hint)
         return None
     identity = _identity(child)
     if identity in files:
@@ -144,7 +162,13 @@ def _open(
         )
         return None
     if len(files) > MAX_DEPTH:
-        findings.add(place, (*path, "path"), "too-large", f"modules are nested more than {MAX_DEPTH} deep")
+        findings.add(
+            place,
+            (*path, "path"),
+            "too-large",
+            f"modules are nested more than {MAX_DEPTH} deep",
+            hint="flatten them",
+        )
         return None
     return child, (*place.chain, str(at)), (*files, identity)
 
@@ -162,19 +186,23 @@ def _sort_edges(scope: Scope, findings: Findings) -> None:
         if target in known:
             scope.edges.setdefault(target, []).append((i, edge, port))
         else:
+            close = did_you_mean(target, known)
+            if close:
+                scope.missed.add(close.split("`")[1])
+            ids = [n.id for n in spec.nodes] + [m.id for m in spec.modules]
             findings.add(
                 scope.place,
                 ("edges", i, 1),
                 "unknown-node",
                 f"this edge leads to `{target}`, but there is no node of that id",
-                hint=did_you_mean(target, known) or (f"the nodes are {listing(known)}" if known else None),
+                hint=close or (f"the nodes are {listing(ids)}" if ids else "add it under `nodes`"),
             )
 
 
 def _give(result: Expanded, findings: Findings) -> None:
     """Match what each module entry gives with what the module declares."""
     for scope in result.scopes:
-        if scope.parent is None:
+        if scope.parent is None or scope.unread:
             continue
         parent, spec = scope.parent, scope.part.spec
         module = parent.part.spec.modules[int(scope.entry[1])]
@@ -191,7 +219,8 @@ def _give(result: Expanded, findings: Findings) -> None:
                     path,
                     "unknown-param",
                     f"module `{module.id}` has no parameter `{name}`",
-                    hint=did_you_mean(name, known) or (f"it has {listing(known)}" if known else "it has none"),
+                    hint=did_you_mean(name, known)
+                    or (f"it has {listing(known)}" if known else "it has none"),
                     key=True,
                 )
         _give_inputs(scope, parent, module, findings)
@@ -210,26 +239,12 @@ def _give_inputs(scope: Scope, parent: Scope, module: ModuleSpec, findings: Find
                 path,
                 "unknown-input",
                 f"module `{module.id}` has no input `{name}`",
-                hint=did_you_mean(name, declared) or (f"it has {listing(declared)}" if declared else "it has none"),
+                hint=did_you_mean(name, declared)
+                or (f"it has {listing(declared)}" if declared else "it has none"),
                 key=True,
             )
     for i, edge, port in parent.edges.get(module.id, ()):
-        path = ("edges", i, 1)
-        free = [n for n in declared if n not in scope.given]
-        name = port if port is not None else (free[0] if free else None)
-        if name is None or name not in declared:
-            message = f"module `{module.id}` has no input `{name}`" if name else f"module `{module.id}` has no input left for this edge"
-            findings.add(
-                parent.place,
-                path,
-                "unknown-input" if name else "surplus-edge",
-                message,
-                hint="declare it in the module's file: `inputs: [lines]`" if not declared else f"it has {listing(declared)}",
-            )
-        elif name in scope.given:
-            findings.add(parent.place, path, "bound-twice", f"input `{name}` of module `{module.id}` is bound twice")
-        else:
-            scope.given[name] = Given(refs=(edge.source,), scope=parent, path=("edges", i, 0))
+        _give_by_edge(scope, parent, module, (i, edge.source, port), findings)
     for name, default in scope.part.spec.inputs.items():
         if name in scope.given:
             continue
@@ -237,7 +252,7 @@ def _give_inputs(scope: Scope, parent: Scope, module: ModuleSpec, findings: Find
             scope.given[name] = Given(refs=(name,), scope=parent, path=scope.entry)
         elif name in parent.part.spec.inputs:
             scope.given[name] = Given(value=MISSING, scope=parent, path=scope.entry, origin="parent")
-        elif default is MISSING:
+        elif default is MISSING and module.id not in parent.missed:
             findings.add(
                 parent.place,
                 scope.entry,
@@ -245,3 +260,24 @@ def _give_inputs(scope: Scope, parent: Scope, module: ModuleSpec, findings: Find
                 f"input `{name}` of module `{module.id}` is not bound to anything",
                 hint=f"write `inputs: {{{name}: NODE}}` at the module",
             )
+
+
+def _give_by_edge(
+    scope: Scope, parent: Scope, module: ModuleSpec, edge: tuple[int, str, str | None], findings: Findings
+) -> None:
+    i, source, port = edge
+    declared = list(scope.part.spec.inputs)
+    free = [n for n in declared if n not in scope.given]
+    into = port if port is not None else (free[0] if free else None)
+    has = f"it has {listing(declared)}" if declared else "declare it in the module's file: `inputs: [lines]`"
+    if into is None:
+        code, message, hint = "surplus-edge", f"module `{module.id}` has no input left for this edge", has
+    elif into not in declared:
+        code, message, hint = "unknown-input", f"module `{module.id}` has no input `{into}`", has
+    elif into in scope.given:
+        code, message = "bound-twice", f"input `{into}` of module `{module.id}` is bound twice"
+        hint = "remove one of the two"
+    else:
+        scope.given[into] = Given(refs=(source,), scope=parent, path=("edges", i, 0))
+        return
+    findings.add(parent.place, ("edges", i, 1), code, message, hint=hint)

@@ -9,7 +9,9 @@ from petal.planning.expand import Draft
 from petal.planning.findings import Findings
 
 
-def topological_order(before: Sequence[Sequence[int]], drafts: Sequence[Draft], findings: Findings) -> list[int] | None:
+def topological_order(
+    before: Sequence[Sequence[int]], drafts: Sequence[Draft], findings: Findings
+) -> list[int] | None:
     """Sort indices so that each comes after all in ``before``; file order decides where it may. None on a cycle."""
     count = len(before)
     left = [0] * count
@@ -33,7 +35,9 @@ def topological_order(before: Sequence[Sequence[int]], drafts: Sequence[Draft], 
     return None
 
 
-def _report_cycle(before: Sequence[Sequence[int]], stuck: set[int], drafts: Sequence[Draft], findings: Findings) -> None:
+def _report_cycle(
+    before: Sequence[Sequence[int]], stuck: set[int], drafts: Sequence[Draft], findings: Findings
+) -> None:
     """Walk backwards among the nodes that are stuck until one comes up again: that is a cycle."""
     left = set(stuck)
     while left:

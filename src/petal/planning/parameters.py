@@ -142,14 +142,18 @@ class Parameters:
             except Unresolvable:
                 return MISSING
             lenient = True
-            if value is MISSING or has_reference(value):  # reported where it stands; or a secret, revealed later
+            if value is MISSING or has_reference(
+                value
+            ):  # reported where it stands; or a secret, revealed later
                 return value
         return self._convert(draft, param, value, draft.scope.part.folder, lenient)
 
     def _override(self, draft: Draft, param: Param, value: Any) -> Any:
         """Convert what the caller gives instead of what the file says; what is wrong with it stands in no file."""
         try:
-            return convert(value, param.annotation, self._request.folder, lenient=self._is_text(draft, param.name))
+            return convert(
+                value, param.annotation, self._request.folder, lenient=self._is_text(draft, param.name)
+            )
         except BadValue as error:
             self._report_bad(draft, param, error, draft.path, " (given for this run)")
             return MISSING
@@ -222,7 +226,9 @@ class Parameters:
                     hint = did_you_mean(name, scope.params) or (
                         f"it has {listing(scope.params)}" if scope.params else "it declares none (`params:`)"
                     )
-                    raise UsageError(f"the pipeline has no parameter `{address}`", hint=hint, code="unknown-param")
+                    raise UsageError(
+                        f"the pipeline has no parameter `{address}`", hint=hint, code="unknown-param"
+                    )
                 self._pipeline_overrides.setdefault(id(scope), {})[name] = value
             else:
                 raise UsageError(

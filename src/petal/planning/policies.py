@@ -42,7 +42,7 @@ class PolicyResolver:
     def __init__(self, request: Request, findings: Findings) -> None:
         self._request = request
         self._findings = findings
-        self._plain: dict[tuple[int, Effects], Resolved] = {}
+        self._plain: dict[Effects, Resolved] = {}
 
     def resolve(self, draft: Draft) -> Resolved:
         """Resolve the policies of one node; origins are kept for each that someone set."""
@@ -54,12 +54,11 @@ class PolicyResolver:
             ("defaults", part.spec.defaults),
         )
         effects = default_effects(spec)
-        if all(p is NO_POLICIES or p == NO_POLICIES for _, p in layers) and not self._request.backends:
-            if not part.spec.cache_io:
-                key = (0, effects)
-                if key not in self._plain:
-                    self._plain[key] = Resolved(_LOCAL, None, None, None, None, effects, {})
-                return self._plain[key]
+        silent = all(p is NO_POLICIES or p == NO_POLICIES for _, p in layers)
+        if silent and not self._request.backends and not part.spec.cache_io:
+            if effects not in self._plain:
+                self._plain[effects] = Resolved(_LOCAL, None, None, None, None, effects, {})
+            return self._plain[effects]
         return self._layered(draft, layers, effects)
 
     def _layered(self, draft: Draft, layers: tuple[tuple[str, Policies], ...], effects: Effects) -> Resolved:
@@ -112,7 +111,12 @@ class PolicyResolver:
             if origin in ("defaults", "cache_io"):
                 text = f"`{'cache_io' if origin == 'cache_io' else 'defaults.' + name}`"
             self._findings.add(
-                draft.scope.place, path, "not-yet", f"{text} is not available in this version", hint=_LATER, key=True
+                draft.scope.place,
+                path,
+                "not-yet",
+                f"{text} is not available in this version",
+                hint=_LATER,
+                key=True,
             )
 
     def _path(self, draft: Draft, name: str, origin: str) -> tuple[str | int, ...]:
@@ -140,5 +144,6 @@ class PolicyResolver:
             path,
             "unknown-backend",
             f"there is no backend `{backend}`{whose}",
-            hint=did_you_mean(backend, known) or f"Petal knows {listing(known)}; a plugin `petal-{backend}` may bring it",
+            hint=did_you_mean(backend, known)
+            or f"Petal knows {listing(known)}; a plugin `petal-{backend}` may bring it",
         )

@@ -74,7 +74,12 @@ def _resolve_text(
 
 
 def _one(
-    inner: str, text: str, params: Mapping[str, Any], environment: Mapping[str, str], path: PathTo, report: Report
+    inner: str,
+    text: str,
+    params: Mapping[str, Any],
+    environment: Mapping[str, str],
+    path: PathTo,
+    report: Report,
 ) -> Any:
     inner = inner.strip()
     if inner.startswith("params."):
@@ -90,7 +95,12 @@ def _one(
         name = inner.removeprefix("env:")
         if name in environment:
             return environment[name]
-        report(path, "unset-variable", f"the environment variable `{name}` is not set", f"export {name}=... first")
+        report(
+            path,
+            "unset-variable",
+            f"the environment variable `{name}` is not set",
+            f"export {name}=... first",
+        )
         raise Unresolvable
     if inner.startswith(_SECRET):
         return text

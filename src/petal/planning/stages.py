@@ -19,8 +19,8 @@ class _Edge:
         self.source, self.port, self.target, self.input, self.whole = source, port, target, name, whole
 
 
-def find_stages(nodes: Sequence[PlanNode], operators: dict[str, OperatorSpec], targets: set[int]) -> tuple[Stage, ...]:
-    """Group the streaming nodes into stages; ``targets`` are the nodes whose output is kept."""
+def find_stages(nodes: Sequence[PlanNode], operators: dict[str, OperatorSpec]) -> tuple[Stage, ...]:
+    """Group the streaming nodes into stages."""
     streaming = [_streams(operators[n.operator]) for n in nodes]
     if not any(streaming):
         return ()
@@ -63,7 +63,9 @@ def feeds(node: PlanNode) -> list[tuple[str, int, FromNode]]:
     return found
 
 
-def _edges(nodes: Sequence[PlanNode], operators: dict[str, OperatorSpec], streaming: list[bool]) -> list[_Edge]:
+def _edges(
+    nodes: Sequence[PlanNode], operators: dict[str, OperatorSpec], streaming: list[bool]
+) -> list[_Edge]:
     edges = []
     for i, node in enumerate(nodes):
         for name, _, feed in feeds(node):

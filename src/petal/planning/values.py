@@ -111,7 +111,7 @@ def _is_instance(value: Any, bare: object) -> bool:
     origin = typing.get_origin(bare)
     if origin in (typing.Union, types.UnionType):
         return any(_is_instance(value, a) for a in typing.get_args(bare))
-    if origin is not None or not isinstance(bare, type) or isinstance(value, bool) and bare is not bool:
+    if origin is not None or not isinstance(bare, type) or (isinstance(value, bool) and bare is not bool):
         return False
     try:
         return isinstance(value, bare)

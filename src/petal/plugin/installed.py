@@ -91,7 +91,7 @@ def _distribution(entry_point: EntryPoint | None) -> tuple[str, str]:
         return "", ""
     try:
         return str(dist.metadata["Name"] or ""), str(dist.metadata["Version"] or "")
-    except Exception:  # noqa: BLE001 - a damaged METADATA file; the plugin itself may be well
+    except Exception:
         return "", ""
 
 

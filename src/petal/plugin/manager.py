@@ -13,7 +13,7 @@ from petal.errors import PetalError, UsageError
 from petal.plugin.hooks import Caller, Hooks
 from petal.plugin.installed import Plugin, PluginInfo, discover
 from petal.plugin.markers import hooks_of, registered_in
-from petal.plugin.registry import Operator, Scope, Scopes, decorated_in, one_line
+from petal.plugin.registry import Lookup, Operator, Scope, Scopes, decorated_in, one_line
 from petal.spec.signature import ATTRIBUTE
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class PluginManager:
         if self._installed is None:
             try:
                 self._installed = discover()
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 self._installed = []
                 self.warnings.append(f"the installed plugins cannot be listed: {one_line(error)}")
         return self._installed
@@ -203,14 +203,14 @@ class PluginManager:
         except KeyboardInterrupt:
             plugin.state = "waiting"
             raise
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             plugin.state, plugin.reason, plugin.scope = "broken", one_line(error), Scope()
             self.warnings.append(f"{plugin.title} is broken and left out: {plugin.reason}")
         return plugin.state == "on"
 
     # Operators
 
-    def scopes_for(self, own: Scope, named: Scope) -> Scopes:
+    def scopes_for(self, own: Lookup, named: Scope) -> Scopes:
         """Return the chain in which one pipeline's operator names are looked up (S2.5).
 
         Args:
@@ -339,7 +339,7 @@ class PluginManager:
                 caller(event=event)
             except KeyboardInterrupt:
                 raise
-            except BaseException as error:  # noqa: BLE001
+            except BaseException as error:
                 self._mute(plugin, "petal_event", error)
 
     def _merged(self, kind: str) -> dict[str, Any]:
@@ -386,7 +386,7 @@ class PluginManager:
                 return [shape(result) for result in caller(**arguments) if result is not None]
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             self._mute(plugin, hook, error)
             return []
 

@@ -136,5 +136,5 @@ def _own(obj: object) -> dict[str, Any]:
     """Return a copy of an object's own attributes; a lazy proxy may refuse to have any."""
     try:
         return dict(getattr(obj, "__dict__", {}))
-    except Exception:  # noqa: BLE001
+    except Exception:
         return {}

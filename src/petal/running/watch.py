@@ -71,7 +71,9 @@ def _comes_from_broken(error: BaseException | None) -> bool:
     return False
 
 
-def watched(rows: Iterator[Any], watch: Watch, failure: Failure, stop: list[Any], preview: bool) -> Iterator[Any]:
+def watched(
+    rows: Iterator[Any], watch: Watch, failure: Failure, stop: list[Any], preview: bool
+) -> Iterator[Any]:
     """Pass items on and count them."""
     count = 0
     try:
@@ -83,7 +85,7 @@ def watched(rows: Iterator[Any], watch: Watch, failure: Failure, stop: list[Any]
                 yield row
                 if count == 3:
                     break
-        for count, row in enumerate(rows, count + 1):  # noqa: B020
+        for count, row in enumerate(rows, count + 1):  # noqa: B007, B020
             if stop:
                 raise Stopped
             yield row

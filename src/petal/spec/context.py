@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import IO, Any
 
 
@@ -47,7 +48,7 @@ class Context:
         idempotency_key: str = "",
         columns: tuple[str, ...] | None = None,
         cancelled: Callable[[], bool] | None = None,
-        open_output: Callable[[Any], IO[bytes]] | None = None,
+        open_output: Callable[[Any], AbstractContextManager[IO[bytes]]] | None = None,
         secret: Callable[[str], str] | None = None,
     ) -> None:
         self.run_id = run_id

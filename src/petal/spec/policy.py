@@ -86,7 +86,9 @@ class Policies(Struct, frozen=True, gc=False, omit_defaults=True):
 POLICY_NAMES: tuple[str, ...] = ("execution", "retry", "timeout", "cache", "batch", "effects")
 NO_POLICIES = Policies()
 
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_DURATION = re.compile(
+    r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?"
+)
 _UNITS = (86_400.0, 3_600.0, 60.0, 1.0, 0.001)
 
 

@@ -41,7 +41,8 @@ _NOTHING = Declared()
 
 def declared(obj: object) -> Declared:
     """Return what the decorators of this very object say (not of a base class)."""
-    return getattr(obj, "__dict__", {}).get(ATTRIBUTE, _NOTHING)
+    said: Declared = getattr(obj, "__dict__", {}).get(ATTRIBUTE, _NOTHING)
+    return said
 
 
 class Slot(Struct, frozen=True, gc=False):
@@ -101,7 +102,7 @@ def check_shape(obj: Any) -> None:
                 hint=f"move `{slot.name}` to `__init__`, where a class operator takes its parameters",
                 code="bad-signature",
             )
-    init = obj.__init__  # type: ignore[misc]
+    init = obj.__init__
     if isinstance(init, FunctionType):
         _refuse_double_star(init, f"{obj.__qualname__}.__init__")
         for slot in _slots(init, skip_first=True):
@@ -138,7 +139,9 @@ def _refuse_positional_only(where: str) -> None:
 
 def _process_of(cls: type) -> FunctionType:
     call = inspect.getattr_static(cls, "process", None)
-    if isinstance(call, staticmethod | classmethod) or (call is not None and not isinstance(call, FunctionType)):
+    if isinstance(call, staticmethod | classmethod) or (
+        call is not None and not isinstance(call, FunctionType)
+    ):
         raise DefinitionError(
             f"`{cls.__qualname__}.process` is not a plain method",
             hint="define it as `def process(self, ...)` or `async def process(self, ...)`",
@@ -170,7 +173,9 @@ def _slots(fn: FunctionType, *, skip_first: bool = False) -> list[Slot]:
         star = names[count + kw]
         slots.append(Slot(star, notes.get(star, MISSING), variadic=True))
     kw_defaults = fn.__kwdefaults__ or {}
-    slots += [Slot(n, notes.get(n, MISSING), kw_defaults.get(n, MISSING), True) for n in names[count : count + kw]]
+    slots += [
+        Slot(n, notes.get(n, MISSING), kw_defaults.get(n, MISSING), True) for n in names[count : count + kw]
+    ]
     return slots
 
 
@@ -303,7 +308,9 @@ def _describe_class(cls: type) -> OperatorSpec:
         ref=f"{cls.__module__}:{cls.__qualname__}",
         flavour=Flavour.CLASS,
         inputs=tuple(_input(s) for s in sig.slots if not _is_context(s.annotation)),
-        params=tuple(Param(s.name, s.annotation, s.default) for s in made.slots if not _is_context(s.annotation)),
+        params=tuple(
+            Param(s.name, s.annotation, s.default) for s in made.slots if not _is_context(s.annotation)
+        ),
         outputs=_outputs(sig.returns, flavour),
         contexts=tuple(s.name for s in sig.slots if _is_context(s.annotation)),
         init_contexts=tuple(s.name for s in made.slots if _is_context(s.annotation)),

@@ -1,0 +1,212 @@
+"""The command ``petal``: find the command, run it, and turn what goes wrong into a message and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import traceback
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import click
+
+from petal.cli.output import err, visible
+from petal.errors import PetalError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Command -> the module under ``petal.cli`` that holds it as ``command``, and its line in the help.
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "run": ("run", "Run a pipeline."),
+    "validate": ("validate", "Find every mistake in pipelines, without running them."),
+    "plan": ("plan", "Show what would run: nodes, stages, backends, policies."),
+    "graph": ("graph", "Draw a pipeline."),
+    "describe": ("describe", "Say what operators, backends and diagnostic codes there are."),
+    "schema": ("schema", "Print the JSON Schema of pipeline files, for editors."),
+    "convert": ("convert", "Convert a pipeline file between YAML, JSON and TOML."),
+    "plugins": ("plugins", "List the plugins and what each brings."),
+}
+BUG: Final = 70
+BROKEN_PIPE: Final = 141
+
+_EPILOG: Final = """\b
+Exit codes: 0 done, 1 the run failed, 2 usage, 3 the pipeline is invalid,
+4 the environment is not ready, 130 and 143 stopped by a signal.
+
+\b
+Completion in your shell, for bash, zsh or fish:
+  eval "$(_PETAL_COMPLETE=bash_source petal)"      # in ~/.bashrc
+  eval "$(_PETAL_COMPLETE=zsh_source petal)"       # in ~/.zshrc
+  _PETAL_COMPLETE=fish_source petal | source       # in config.fish
+"""
+
+
+class LazyGroup(click.Group):
+    """Imports the module of a command when it is called; what is not in the table, a plugin may bring."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names of Petal's own commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return a command by its name."""
+        if cmd_name in COMMANDS:
+            module = import_module(f"petal.cli.{COMMANDS[cmd_name][0]}")
+            found: click.Command = module.command
+            return found
+        return _plugin_command(cmd_name)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was typed.
+
+        Raises:
+            UsageError: There is none of that name.
+        """
+        name = args[0]
+        if not ctx.resilient_parsing and not name.startswith("-") and self.get_command(ctx, name) is None:
+            from petal.planning.findings import did_you_mean
+
+            hint = did_you_mean(name, COMMANDS) or "`petal --help` lists the commands"
+            raise UsageError(f"there is no command `{name}`", hint=hint, code="unknown-command")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list of commands from the table, so that none is imported."""
+        rows = [(name, summary) for name, (_, summary) in COMMANDS.items()]
+        rows += [(str(c.name), c.get_short_help_str(80)) for c in _plugin_commands()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader that went away, as ``head`` does, ends it quietly."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise click.exceptions.Exit(BROKEN_PIPE) from None
+
+
+def _plugin_command(name: str) -> click.Command | None:
+    from petal.app.session import Session
+
+    found = Session().plugins.find("command", name)
+    return found if isinstance(found, click.Command) else None
+
+
+def _plugin_commands() -> list[click.Command]:
+    from petal.app.session import Session
+
+    manager = Session().plugins
+    manager.plugins()
+    return [c for c in manager.commands() if isinstance(c, click.Command) and c.name not in COMMANDS]
+
+
+def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from petal import __version__
+
+        click.echo(f"petal {__version__}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version.")
+@click.pass_context
+def petal(ctx: click.Context) -> None:
+    """Say what an ETL pipeline does, and choose where each step runs without touching the step."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and end the process."""
+    code = invoke(sys.argv[1:])
+    code = _flushed(code)
+    if code in (130, 143) and threading.active_count() > 1:
+        os._exit(code)  # a thread that cannot be interrupted holds up no exit
+    sys.exit(code)
+
+
+def invoke(args: Sequence[str]) -> int:
+    """Run one command line in this process.
+
+    Args:
+        args: What is typed after ``petal``.
+
+    Returns:
+        The exit code; whatever goes wrong has been shown on stderr.
+    """
+    debug = "--debug" in args
+    try:
+        if os.name == "nt":
+            raise _windows()
+        result = petal.main(list(args), prog_name="petal", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        return _usage(error)
+    except (click.Abort, KeyboardInterrupt):
+        err("stopped by SIGINT")
+        return 130
+    except PetalError as error:
+        from petal.cli.failure import show_error
+
+        return show_error(error, debug=debug)
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BrokenPipeError:
+        return BROKEN_PIPE
+    except Exception:
+        return _bug()
+    except BaseException as error:
+        if type(error).__name__ != "Interrupt":
+            raise
+        from petal.cli.failure import show_interrupt
+
+        return show_interrupt(error)
+
+
+def _usage(error: click.ClickException) -> int:
+    err(f"error: {visible(error.format_message())}")
+    ctx = getattr(error, "ctx", None)
+    if ctx is not None:
+        err(f"  hint: see `{ctx.command_path} --help`")
+    return error.exit_code
+
+
+def _bug() -> int:
+    from petal import __version__
+
+    err(visible(traceback.format_exc().rstrip(), keep="\n"))
+    err(f"this is a bug in Petal ({__version__}): please report it with the lines above")
+    return BUG
+
+
+def _windows() -> PetalError:
+    from petal.errors import EnvironmentNotReady
+
+    return EnvironmentNotReady(
+        "Petal does not run on Windows yet: it has not been tested there", hint="use WSL, Linux or macOS"
+    )
+
+
+def _flushed(code: int) -> int:
+    """Flush both streams; where nobody reads them any more, keep the interpreter from saying so at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            code = BROKEN_PIPE
+        except (OSError, ValueError):
+            continue
+        else:
+            continue
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return code

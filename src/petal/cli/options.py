@@ -1,0 +1,141 @@
+"""What several commands take: parameters, targets, backends, plugins; and the pipeline that they name."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from petal.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from petal.app.pipeline import Pipeline
+    from petal.app.session import Session
+    from petal.planning.request import Request
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+plugin_option = click.option(
+    "-p", "plugins", multiple=True, metavar="NAME", help="Let an installed plugin take part; no:NAME keeps one out."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+debug_option = click.option("--debug", is_flag=True, help="Show full tracebacks.")
+
+
+def planning_options(function: F) -> F:
+    """Add the options that say what of a pipeline is wanted, and with which values."""
+    for option in (
+        click.option("--target", "targets", multiple=True, metavar="NODE", help="Only this node and what it needs."),
+        click.option(
+            "--backend",
+            "backends",
+            multiple=True,
+            metavar="[NODE=]NAME",
+            help="Where a node, or every node, runs.",
+        ),
+        click.option("--input", "inputs", multiple=True, metavar="NAME=VALUE", help="Give a pipeline input."),
+        click.option(
+            "--set", "settings", multiple=True, metavar="NODE.PARAM=VALUE", help="Set a parameter of a node or module."
+        ),
+        click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the pipeline."),
+    ):
+        function = option(function)
+    return function
+
+
+def request_of(
+    params: Iterable[str],
+    settings: Iterable[str],
+    inputs: Iterable[str],
+    targets: Iterable[str],
+    backends: Iterable[str],
+    *,
+    to_run: bool = False,
+) -> Request:
+    """Return the request that the planning options make; all values are text.
+
+    Raises:
+        UsageError: An option is not written as it should be.
+    """
+    from petal.planning.request import Request
+
+    values = _pairs("--param", params)
+    for name in values:
+        if "." in name:
+            raise UsageError(f"--param {name}: a parameter of the pipeline has no dot", hint=f"--set {name}=... sets it")
+    for address, value in _pairs("--set", settings).items():
+        if "." not in address:
+            raise UsageError(
+                f"--set {address}: there is no node in it",
+                hint=f"write --set NODE.{address}=..., or --param {address}=... for one of the pipeline",
+            )
+        values[address] = value
+    given = _pairs("--input", inputs)
+    places: dict[str, str] = {}
+    for text in backends:
+        node, equals, name = text.rpartition("=")
+        if not name or (equals and not node):
+            raise UsageError(f"--backend {text}: there is no name in it", hint="write --backend NAME or --backend NODE=NAME")
+        places[node] = name
+    return Request(
+        params=values,
+        inputs=given,
+        text=frozenset(values) | frozenset(given),
+        targets=tuple(targets),
+        backends=places,
+        environment=os.environ,
+        folder=os.getcwd(),
+        to_run=to_run,
+    )
+
+
+def _pairs(option: str, texts: Iterable[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{option} {text}: there is no `=` in it", hint=f"write {option} NAME=VALUE")
+        if name in found:
+            raise UsageError(f"{option} {name} is given twice")
+        found[name] = value
+    return found
+
+
+def open_session(plugins: Iterable[str] = (), *, load_code: bool = True) -> Session:
+    """Make a session with the plugins that ``-p`` names.
+
+    Raises:
+        UsageError: There is no such plugin.
+    """
+    from petal.app.session import Session
+
+    names = list(plugins)
+    with redirect_stdout(sys.stderr):
+        session = Session(plugins=names, load_code=load_code)
+    for name in names:
+        if not name.startswith("no:") and name not in (known := session.plugins.installed()):
+            from petal.planning.findings import did_you_mean
+
+            raise UsageError(
+                f"there is no plugin `{name}`",
+                hint=did_you_mean(name, known) or "`petal plugins` lists those that are installed",
+                code="unknown-plugin",
+            )
+    return session
+
+
+def open_pipeline(file: str, session: Session) -> Pipeline:
+    """Load a pipeline file; what its Python prints while it is loaded goes to stderr.
+
+    Raises:
+        PetalError: It cannot be loaded.
+    """
+    from petal.app.pipeline import Pipeline
+
+    with redirect_stdout(sys.stderr):
+        return Pipeline.from_file(file, session=session)

@@ -1,0 +1,109 @@
+"""Show a run to people: one plain line for each node as it ends, and one for the run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from petal.spec.event import Event, NodeFinished, RunFinished, RunStarted, Status
+from petal.spec.redaction import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_UNICODE: Final = {Status.SUCCEEDED: "✔", Status.FAILED: "✘", Status.UNKNOWN: "?"}
+_ASCII: Final = {Status.SUCCEEDED: "ok", Status.FAILED: "FAILED", Status.UNKNOWN: "?"}
+_COLOURS: Final = {Status.SUCCEEDED: "32", Status.FAILED: "31", Status.UNKNOWN: "33"}
+
+
+class Console:
+    """Writes a line per node that ends, and a summary (a listener of the bus).
+
+    Args:
+        write: Takes each line, without its end.
+        nodes: Ids and type names of the nodes that will run, for the width of the columns.
+        unicode: Whether lines may hold characters beyond ASCII.
+        colour: Whether to colour the marks.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        nodes: Iterable[tuple[str, str]] = (),
+        *,
+        unicode: bool = True,
+        colour: bool = False,
+    ) -> None:
+        self._write = write
+        self._colour = colour
+        self._unicode = unicode
+        self._marks = _UNICODE if unicode else _ASCII
+        names = list(nodes)
+        self._id_width = min(32, max((len(i) for i, _ in names), default=0))
+        self._type_width = min(24, max((len(t) for _, t in names), default=0))
+        self._mark_width = 1 if unicode else 6
+        self._pipeline = "the run"
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event."""
+        if isinstance(event, NodeFinished):
+            self._write(self._node(event))
+        elif isinstance(event, RunStarted):
+            self._pipeline = event.pipeline
+        elif isinstance(event, RunFinished):
+            self._write(self._run(event))
+
+    def _node(self, event: NodeFinished) -> str:
+        parts = [event.node.ljust(self._id_width), event.type.ljust(self._type_width)]
+        if event.status is not Status.SUCCEEDED:
+            parts.append(event.status.value)
+        rows = rows_text(event, "→" if self._unicode else "->")
+        parts += [rows] if rows else []
+        if event.seconds:
+            parts.append(seconds_text(event.seconds))
+        if event.cached:
+            parts.append("cached")
+        if event.attempt > 1:
+            parts.append(f"attempt {event.attempt}")
+        if event.error:
+            parts.append(event.error.splitlines()[0][:200])
+        return self._line(event.status, "  ".join(parts))
+
+    def _run(self, event: RunFinished) -> str:
+        counts = ", ".join(f"{event.counts[s.value]:,} {s.value}" for s in Status if event.counts.get(s.value))
+        return self._line(event.status, f"{self._pipeline}: {counts or 'no nodes'} in {seconds_text(event.seconds)}")
+
+    def _line(self, status: Status, text: str) -> str:
+        mark = self._marks.get(status, "–" if self._unicode else "-").ljust(self._mark_width)
+        if self._colour:
+            mark = f"\x1b[{_COLOURS.get(status, '2')}m{mark}\x1b[0m"
+        return f"{mark} {_printable(redact(text), self._unicode)}".rstrip()
+
+
+def rows_text(event: NodeFinished, arrow: str) -> str:
+    """Return what went in and came out, such as ``120 → 17 rows``; empty when nothing was counted."""
+    taken = sum(event.rows_in.values()) if event.rows_in else None
+    if event.rows is None:
+        return "" if taken is None else f"{_rows(taken)} in"
+    return _rows(event.rows) if taken is None else f"{taken:,} {arrow} {_rows(event.rows)}"
+
+
+def _rows(number: int) -> str:
+    return f"{number:,} row{'' if number == 1 else 's'}"
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a time as people read it: ``0.12s``, ``2m05s``, ``1h02m``."""
+    if seconds < 60:
+        return f"{seconds:.2f}s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
+
+
+def _printable(text: str, unicode: bool) -> str:
+    """Escape what cannot be shown, or could steer a terminal."""
+    if text.isprintable() and (unicode or text.isascii()):
+        return text
+    return "".join(
+        c if c.isprintable() and (unicode or c.isascii()) else c.encode("unicode_escape").decode() for c in text
+    )
