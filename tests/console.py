@@ -1,6 +1,12 @@
-"""Hold a README to its word: run its ``console`` blocks and compare what they print.
+"""Hold a README to its word: run its blocks and compare what they print.
 
-``python -m tests.console README.md ...`` writes the real output into the blocks instead.
+* A ``console`` block is run command by command (lines that begin with ``$ ``) and its output compared.
+* A ``yaml`` block is a whole pipeline and is validated, unless its file is called ``broken…``.
+* A ``python`` block is a whole program and runs without an error.
+* A block whose first line is a comment with a file's name, ``# etl.yaml``, is saved under that name first.
+
+All blocks of a README share one folder, in their order. ``python -m tests.console README.md ...`` writes the real
+output into the ``console`` blocks instead of comparing.
 """
 
 from __future__ import annotations
@@ -12,16 +18,20 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 _FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_NAMED = re.compile(r"# ([\w-]+\.\w+)\n")
+_NODE = re.compile(r"[✔✘] [^: ]+ ")
+#: What a README shows in place of the folder in which its commands run.
+SHOWN_FOLDER = "/srv/project"
 _MARK = "--- end of a command ---"
 
 #: What differs from run to run, and what stands for it in the comparison.
 _MASKS = (
     (re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{8}\b"), "RUN-ID"),
-    (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?"), "TIME"),
     (re.compile(r"\b\d+(\.\d+)? ?(ms|µs|us|s)\b"), "SECONDS"),
     (re.compile(r'("seconds": ?)[\d.e-]+'), r"\1SECONDS"),
 )
@@ -71,14 +81,20 @@ def steps(block: str) -> list[Step]:
 
 
 def masked(text: str) -> str:
-    """Replace what differs from run to run: run ids, times, durations, and the spaces that align them."""
+    """Replace what differs from run to run: run ids, durations, and the spaces that align them."""
     lines = []
     for line in text.rstrip().splitlines():
         found = line.rstrip()
         for pattern, name in _MASKS:
             found = pattern.sub(name, found)
         lines.append(re.sub(r" {2,}", " ", found) if found != line.rstrip() else found)
-    return "\n".join(lines)
+    return "\n".join(_in_any_order(lines))
+
+
+def _in_any_order(lines: list[str]) -> list[str]:
+    """Sort neighbouring lines of nodes: nodes that run side by side end in any order."""
+    groups = groupby(lines, lambda line: bool(_NODE.match(line)))
+    return [line for is_node, group in groups for line in (sorted(group) if is_node else group)]
 
 
 def environment(tools: Path) -> dict[str, str]:
@@ -93,6 +109,8 @@ def environment(tools: Path) -> dict[str, str]:
         script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
         script.chmod(0o755)
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PETAL_", "PYTEST_", "COV_"))}
+    if "PYTHONPATH" in kept:  # it may be relative to the checkout
+        kept["PYTHONPATH"] = os.pathsep.join(str(ROOT / p) for p in kept["PYTHONPATH"].split(os.pathsep) if p)
     return kept | {
         "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
         "PYTHONUTF8": "1",
@@ -118,53 +136,93 @@ def run(commands: list[str], folder: Path, env: dict[str, str], *, seconds: floa
         timeout=seconds,
         check=False,
     )
-    return done.stdout.split(_MARK + "\n")[: len(commands)]
+    printed = done.stdout.replace(str(folder.resolve()), SHOWN_FOLDER)
+    return printed.split(_MARK + "\n")[: len(commands)]
 
 
 def play(readme: Path, folder: Path, env: dict[str, str]) -> list[str]:
-    """Run every console block of a README in order, and return what does not agree with it.
+    """Run every block of a README in order, and return what does not agree with it.
 
     Args:
-        readme: The README; all of its blocks share the folder.
+        readme: The README.
         folder: Where to run, usually a copy of the README's own.
         env: See :func:`environment`.
     """
     wrong = []
-    for block in blocks(readme.read_text(encoding="utf-8"), "console"):
-        said = steps(block.text)
-        for step, real in zip(said, run([s.command for s in said], folder, env), strict=True):
-            if masked(step.output) != masked(real):
-                wrong.append(
-                    f"{readme}:{block.line}: `{step.command}` prints\n{real}\nbut the README says\n{step.output}"
-                )
+    for block in blocks(readme.read_text(encoding="utf-8")):
+        where = f"{readme}:{block.line}"
+        if block.language == "console":
+            for step, real in _performed(block, folder, env):
+                if masked(step.output) != masked(real):
+                    wrong.append(
+                        f"{where}: `{step.command}` prints\n{real}\nbut the README says\n{step.output}"
+                    )
+        else:
+            wrong += [f"{where}: {problem}" for problem in _tried(block, folder, env)]
     return wrong
 
 
+def _performed(block: Block, folder: Path, env: dict[str, str]) -> list[tuple[Step, str]]:
+    said = steps(block.text)
+    return list(zip(said, run([s.command for s in said], folder, env), strict=True))
+
+
+def _tried(block: Block, folder: Path, env: dict[str, str]) -> list[str]:
+    """Save, validate or run a block that is no console block; return what is wrong with it."""
+    named = _NAMED.match(block.text)
+    if block.language not in ("yaml", "python") and named is None:
+        return []
+    file = folder / (
+        named[1] if named else f"block_{block.line}.{ {'python': 'py'}.get(block.language, 'yaml') }"
+    )
+    file.write_text(block.text, encoding="utf-8")
+    if file.name.startswith("broken"):
+        return []
+    command = {"yaml": "petal validate", "python": "python"}.get(block.language, "true")
+    printed, status = run([f"{command} {file.name}", "echo $?"], folder, env)
+    return [] if status.strip() == "0" else [printed]
+
+
 def copy_of(folder: Path, target: Path) -> Path:
-    """Copy an example's folder without what runs left behind."""
-    return Path(shutil.copytree(folder, target, ignore=shutil.ignore_patterns("__pycache__", ".petal", "*.pyc")))
+    """Copy an example's folder, or that of all examples, without what runs left behind."""
+    results = (ROOT / "examples/.gitignore").read_text(encoding="utf-8").split()
+    ignore = shutil.ignore_patterns("__pycache__", ".petal", "*.pyc", *results)
+    return Path(shutil.copytree(folder, target, ignore=ignore))
+
+
+def stage(readme: Path, scratch: Path) -> Path:
+    """Make the folder in which a README's blocks run: a copy of its own, for the top one a folder with the examples."""
+    home = readme.resolve().parent
+    if home != ROOT:
+        return copy_of(home, scratch / home.name)
+    copy_of(ROOT / "examples", scratch / "project" / "examples")
+    return scratch / "project"
 
 
 def update(readme: Path) -> None:
-    """Write into a README what its commands really print, in a copy of its folder."""
+    """Write into a README what its commands really print."""
     text = readme.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as scratch:
         env = environment(Path(scratch, "bin"))
-        is_top = readme.resolve().parent == ROOT
-        folder = Path(scratch, "work") if is_top else copy_of(readme.parent, Path(scratch, readme.resolve().parent.name))
-        folder.mkdir(exist_ok=True)
+        folder = stage(readme, Path(scratch))
         new, last = "", 0
-        for block in blocks(text, "console"):
-            said = steps(block.text)
-            printed = run([s.command for s in said], folder, env)
-            body = "".join(f"$ {s.command}\n{_whole(p)}" for s, p in zip(said, printed, strict=True))
+        for block in blocks(text):
+            if block.language != "console":
+                for problem in _tried(block, folder, env):
+                    print(f"{readme}:{block.line}: {problem}", file=sys.stderr)
+                continue
+            body = "".join(
+                f"$ {step.command}\n{_whole(real)}" for step, real in _performed(block, folder, env)
+            )
             new += text[last : block.start] + body
             last = block.end
     readme.write_text(new + text[last:], encoding="utf-8")
 
 
 def _whole(printed: str) -> str:
-    return printed.rstrip() + "\n" if printed.strip() else ""
+    return (
+        "\n".join(line.rstrip() for line in printed.rstrip().splitlines()) + "\n" if printed.strip() else ""
+    )
 
 
 if __name__ == "__main__":

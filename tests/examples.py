@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from petal import Pipeline
-from tests.console import copy_of, environment, play
+from tests.console import copy_of, environment, play, stage
 
 
 class Example:
@@ -28,8 +28,8 @@ class Example:
 
     def readme_mistakes(self, scratch: Path) -> list[str]:
         """Run the README's commands in a copy of their own."""
-        folder = copy_of(self.source, scratch / "readme" / self.source.name)
-        return play(self.source / "README.md", folder, environment(scratch / "bin"))
+        readme = self.source / "README.md"
+        return play(readme, stage(readme, scratch / "readme"), environment(scratch / "bin"))
 
     def _files(self) -> dict[str, bytes]:
         return {p.name: p.read_bytes() for p in self.folder.iterdir() if p.is_file()}

@@ -7,7 +7,9 @@ import pytest
 from tests.examples import Example
 
 EXPECTED = b"".join(
-    line for line in Path(__file__).with_name("input.txt").read_bytes().splitlines(keepends=True) if line[:5] == b"ERROR"
+    line
+    for line in Path(__file__).with_name("input.txt").read_bytes().splitlines(keepends=True)
+    if line[:5] == b"ERROR"
 )
 
 

@@ -10,7 +10,11 @@ import pytest
 from petal import Pipeline
 from tests.examples import Example
 
-EVENTS = [json.loads(line) for line in Path(__file__).with_name("events.jsonl").open(encoding="utf-8") if line.strip()]
+EVENTS = [
+    json.loads(line)
+    for line in Path(__file__).with_name("events.jsonl").read_text(encoding="utf-8").splitlines()
+    if line.strip()
+]
 
 
 @pytest.mark.parametrize("file", ["pipeline.json", "pipeline.yaml", "pipeline.py"])

@@ -16,7 +16,7 @@ from petal.config.places import Places
 from petal.config.syntax import Document, format_of, parse
 from petal.errors import Location, PetalError, UsageError
 from petal.interfaces.source import Part, Source
-from petal.planning.findings import did_you_mean
+from petal.planning.findings import did_you_mean, listing
 from petal.plugin.registry import Operator, Scope, Scopes
 from petal.spec.diagnostic import Diagnostic, Severity
 from petal.spec.pipeline import PipelineSpec
@@ -75,6 +75,12 @@ class LoadedPart:
         self.implied = implied
         self.blind = blind
         self.folders = folders
+
+
+class PartHolder:
+    """What a pipeline is made of: the base of ``Pipeline``, by which a Python file's pipelines are recognised."""
+
+    part: LoadedPart
 
 
 class OwnScope:
@@ -150,7 +156,7 @@ class Parts:
                 hint="rename it by what it holds",
                 code="unknown-format",
             )
-        document = parse(_read(path, shown), shown, format)
+        document = parse(read_file(path, shown), shown, format)
         spec, findings = decode(document)
         source = FileSource(document, spec)
         if not spec.name:
@@ -159,6 +165,8 @@ class Parts:
         def report(i: int, code: str, message: str, hint: str | None) -> None:
             place = source.locate(("plugins", i))
             line, column = (place.line, place.column) if place else (0, 0)
+            written = str(Path(folder, spec.plugins[i]))
+            message = message.replace(written, os.path.normpath(written))
             findings.append(Diagnostic(code, Severity.ERROR, message, shown, line, column, hint))
 
         named, folders = self._session.named_scope(spec.plugins, folder, root, report)
@@ -170,12 +178,22 @@ class Parts:
         )
 
     def _python(self, path: Path, shown: str, folder: str, root: str) -> LoadedPart:
-        from petal.app.pipeline import Pipeline
-
+        if not self._session.load_code:
+            raise PetalError(
+                f"`{shown}` is Python, which --no-code does not import", hint="leave --no-code out", code="needs-code"
+            )
         module = load_file(path)
-        made = [v for v in vars(module).values() if isinstance(v, Pipeline)]
-        if made:
-            return made[-1].part
+        made = {id(v): (n, v) for n, v in vars(module).items() if isinstance(v, PartHolder)}
+        if len(made) > 1:
+            names = [n for n, _ in made.values()]
+            raise UsageError(
+                f"`{shown}` holds {len(made)} pipelines: {listing(names)}",
+                hint=f"say which: `{shown}:{names[0]}`",
+                code="which-pipeline",
+            )
+        for _, pipeline in made.values():
+            self.folders.append(folder)
+            return pipeline.part
         authored = author(operators_in(module), path.stem)
         return self.authored(authored, folder, root=root, file=shown, module=module)
 
@@ -215,7 +233,12 @@ def _clashes(named: Scope, spec: PipelineSpec, source: FileSource) -> list[Diagn
     return placed
 
 
-def _read(path: Path, shown: str) -> bytes:
+def read_file(path: Path, shown: str) -> bytes:
+    """Return the bytes of a pipeline file, or say why there are none.
+
+    Raises:
+        UsageError: It cannot be read.
+    """
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, overload
 
-from petal.app.parts import LoadedPart, Parts
+from petal.app.parts import LoadedPart, PartHolder, Parts
 from petal.app.session import Session
 from petal.authoring.pipeline import author
 from petal.code.loader import load_file, load_module, operators_in
@@ -31,7 +31,7 @@ from petal.spec.pipeline import ModuleSpec, NodeSpec, PipelineSpec
 from petal.spec.plan import Plan
 
 
-class Pipeline:
+class Pipeline(PartHolder):
     """A pipeline: what its author said, ready to be validated, planned, drawn and run.
 
     Make one with :meth:`of`, :meth:`from_module` or :meth:`from_file`.
@@ -142,7 +142,7 @@ class Pipeline:
         Raises:
             InvalidPipeline: The pipeline has mistakes; ``diagnostics`` holds all of them.
         """
-        return self._checked(self._request(params, inputs, targets, overrides))[0]
+        return self.checked(self._request(params, inputs, targets, overrides))[0]
 
     def edges(self) -> tuple[list[str], list[tuple[str, str]]]:
         """Return node ids and edges as far as they can be told, also of a pipeline with mistakes."""
@@ -265,7 +265,7 @@ class Pipeline:
             UsageError: A target, override, parameter or input names nothing.
         """
         request = self._request(params, inputs, targets, overrides, to_run=not dry)
-        plan, planned = self._checked(request)
+        plan, planned = self.checked(request)
         if dry:
             encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
             width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -320,7 +320,12 @@ class Pipeline:
             to_run=to_run,
         )
 
-    def _checked(self, request: Request) -> tuple[Plan, Planned]:
+    def checked(self, request: Request) -> tuple[Plan, Planned]:
+        """Plan what a request asks for.
+
+        Raises:
+            InvalidPipeline: The pipeline has mistakes; ``diagnostics`` holds all of them.
+        """
         planned = self.planned(request)
         findings = self._validators(planned.findings)
         errors = [f for f in findings if f.severity is Severity.ERROR]

@@ -85,8 +85,12 @@ def node(
     """
     if isinstance(operator, Node):
         raise DefinitionError("node() was given a node", hint="give it the function itself")
-    if isinstance(after, str):
-        after = (after,)
+    if not isinstance(operator, str) and not callable(operator):
+        raise DefinitionError(
+            f"{operator!r:.80} is not an operator",
+            hint="give a function, a class with `process`, or the name of an operator",
+            code="not-an-operator",
+        )
     name = id if id is not None else _default_id(operator)
     if not isinstance(name, str) or not ID_PATTERN.fullmatch(name):
         raise DefinitionError(
@@ -94,13 +98,10 @@ def node(
             hint="give one: node(..., id='my_node'); letters, digits, `_` and `-`, beginning with a letter",
             code="bad-id",
         )
-    bindings: dict[str, str | tuple[str, ...]] = {}
-    for key, source in (inputs or {}).items():
-        bindings[key] = (
-            _id_of(source)
-            if isinstance(source, str) or callable(source) or isinstance(source, Node)
-            else tuple(_id_of(s) for s in source)
-        )
+    if inputs is not None and not isinstance(inputs, Mapping):
+        raise DefinitionError(f"inputs is {inputs!r:.80}", hint="give a mapping: inputs={'input': 'node'}")
+    bindings = {key: _sources(f"input `{key}`", source) for key, source in (inputs or {}).items()}
+    order = _sources("after", after)
     file, line = "", 0
     if not callable(operator):
         caller = sys._getframe(1)
@@ -110,7 +111,7 @@ def node(
         name,
         bindings,
         {**(params or {}), **more},
-        tuple(_id_of(a) for a in after),
+        (order,) if isinstance(order, str) else order,
         _policies(policies) if policies else NO_POLICIES,
         file,
         line,
@@ -167,6 +168,17 @@ def _default_id(operator: Any) -> str:
         return operator
     found: str = getattr(operator, "__name__", "")
     return found
+
+
+def _sources(what: str, source: Any) -> str | tuple[str, ...]:
+    """Return the id of one node, or the ids of several."""
+    found = _id_of(source)
+    if found:
+        return found
+    ids = [_id_of(s) for s in source] if isinstance(source, Iterable) else [""]
+    if not all(ids):
+        raise DefinitionError(f"{what} is {source!r:.80}", hint="name nodes by their ids, or give their functions")
+    return tuple(ids)
 
 
 def _id_of(source: Any) -> str:

@@ -24,7 +24,8 @@ plugin_option = click.option(
     "-p", "plugins", multiple=True, metavar="NAME", help="Let an installed plugin take part; no:NAME keeps one out."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-debug_option = click.option("--debug", is_flag=True, help="Show full tracebacks.")
+#: Read where errors are shown, in :func:`petal.cli.main.invoke`.
+debug_option = click.option("--debug", is_flag=True, expose_value=False, help="Show full tracebacks.")
 
 
 def planning_options(function: F) -> F:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from petal.config.findings import Findings, Part, shorten, show
-from petal.config.links import Links
+from petal.config.links import ID_HINT, Links
 from petal.config.policies import read_duration, read_policies
 from petal.spec.diagnostic import Severity
 from petal.spec.pipeline import ID_PATTERN, MISSING, ModuleSpec, NodeSpec, PipelineSpec
@@ -35,7 +35,6 @@ SCHEMA_KEY = "$schema"
 _TOP_SET = frozenset((*TOP_KEYS, SCHEMA_KEY))
 _NODE_SET = frozenset(NODE_KEYS)
 _MODULE_SET = frozenset(MODULE_KEYS)
-_ID_HINT = "use letters, digits, `_` and `-`, beginning with a letter or `_`"
 
 
 def decode(document: Document) -> tuple[PipelineSpec, list[Diagnostic]]:
@@ -200,11 +199,11 @@ def _id(part: Part, name: str | None, links: Links) -> str | None:
         return None
     if type(value) is not str:
         part.wrong(
-            "text", "id", value=value, what=f"the id of {part.where}", hint=f"an id is a name: {_ID_HINT}"
+            "text", "id", value=value, what=f"the id of {part.where}", hint=f"an id is a name: {ID_HINT}"
         )
         return None
     if not ID_PATTERN.fullmatch(value):
-        part.findings.add("bad-id", f"{show(value)} is not an id", place, hint=_ID_HINT, key=at_key)
+        part.findings.add("bad-id", f"{show(value)} is not an id", place, hint=ID_HINT, key=at_key)
     first = links.claim(value, place, at_key=at_key)
     if first is None:
         return value
@@ -266,5 +265,5 @@ def _pipeline_inputs(top: Part) -> dict[str, Any]:
 def _is_name(top: Part, name: str, path: Path, *, at_key: bool) -> bool:
     if ID_PATTERN.fullmatch(name):
         return True
-    top.findings.add("bad-id", f"{show(name)} is not the name of an input", path, hint=_ID_HINT, key=at_key)
+    top.findings.add("bad-id", f"{show(name)} is not the name of an input", path, hint=ID_HINT, key=at_key)
     return False

@@ -88,6 +88,8 @@ def similar(word: object, known: Iterable[str]) -> str | None:
         return None
     folded = {n.lower(): n for n in names}
     meant = _SYNONYMS.get(word.lower())
+    if word.lower() == "target" and "to" in names:  # of an edge
+        return "to"
     if meant in names:
         return meant
     import difflib  # only a mistake needs it

@@ -12,6 +12,8 @@ from petal.spec.pipeline import ID_PATTERN, EdgeSpec
 
 #: ``node``, ``node.port`` or ``module.output``.
 _REFERENCE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[^\s.]+)?")
+_NAMED = "a node is named by its id, a port as `node.port`"
+ID_HINT = "use letters, digits, `_` and `-`, beginning with a letter or `_`"
 _ARROW = re.compile(r"\s*(?:->|-->|→|>>|>)\s*")
 
 
@@ -79,7 +81,9 @@ class Links:
             what = f"input `{shorten(name)}` of {part.where}"
             path: Path = (*part.path, "inputs", name)
             if not ID_PATTERN.fullmatch(name):
-                self._findings.add("bad-id", f"{show(name)} is not the name of an input", path, key=True)
+                self._findings.add(
+                    "bad-id", f"{show(name)} is not the name of an input", path, hint=ID_HINT, key=True
+                )
             elif isinstance(source, list):
                 sources = [s for i, s in enumerate(source) if self._is_reference(s, (*path, i), what)]
                 if len(sources) == len(source):
@@ -145,7 +149,9 @@ class Links:
         for name, source in value.items():
             path: Path = ("outputs", name)
             if not ID_PATTERN.fullmatch(name):
-                self._findings.add("bad-id", f"{show(name)} is not the name of an output", path, key=True)
+                self._findings.add(
+                    "bad-id", f"{show(name)} is not the name of an output", path, hint=ID_HINT, key=True
+                )
             elif self._is_reference(source, path, f"output `{shorten(name)}`"):
                 found[name] = source
         return found
@@ -191,12 +197,12 @@ class Links:
         """Tell whether a value looks like ``node`` or ``node.port``, and note when it does not."""
         if type(value) is not str:
             self._findings.add(
-                "wrong-type", f"{what} is {show(value)}, but the name of a node is wanted", path
+                "wrong-type", f"{what} is {show(value)}, but the name of a node is wanted", path, hint=_NAMED
             )
             return False
         if _REFERENCE.fullmatch(value) or value in self._ids or value.partition(".")[0] in self._ids:
             return True
-        hint = "a node is named by its id, a port as `node.port`"
+        hint = _NAMED
         head, slash, rest = value.partition("/")
         if slash and ID_PATTERN.fullmatch(head):
             hint = f"what a module holds is reached through its outputs: `{head}.{shorten(rest) or 'output'}`"

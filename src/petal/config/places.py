@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 

@@ -55,6 +55,7 @@ _HINTS: Final = (
     ),
     ("duplicate anchor", "give the second anchor another name"),
     ("expected <block end>", "check the indentation of this line and of those above it"),
+    ("alphabetic or numeric character", "put text that starts with * or & in quotes"),
     ("did not find expected", "check the indentation, and that brackets and quotes are closed"),
     ("could not find expected ':'", "put a ':' after the key, or check the indentation"),
     ("end of stream", "close the quote or bracket"),

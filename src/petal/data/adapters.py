@@ -7,7 +7,9 @@ value. Frame libraries are imported only when data of theirs is at hand or asked
 from __future__ import annotations
 
 import sys
+import time
 import typing
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
@@ -82,19 +84,46 @@ def adapt(value: Any, given: Seen, wanted: Seen, name: str) -> Any:
 
 
 class AsyncRows:
-    """A plain iterator for an operator that takes ``AsyncIterable[T]``."""
+    """A plain iterator for an operator that takes ``AsyncIterable[T]``.
+
+    Rows are fetched on a thread of the loop's executor, so that waiting for them holds up no other coroutine; those
+    that are there at once come together, because a hand-over costs more than a row.
+    """
+
+    #: Rows per hand-over, and the seconds after which fewer are handed over.
+    ROWS, PATIENCE = 1024, 0.001
 
     def __init__(self, rows: Iterator[Any]) -> None:
         self._rows = rows
+        self._fetched: deque[Any] = deque()
+        self._ended = False
+        self._error: BaseException | None = None
 
     def __aiter__(self) -> AsyncRows:
         return self
 
     async def __anext__(self) -> Any:
-        row = next(self._rows, _NOTHING)
-        if row is _NOTHING:
-            raise StopAsyncIteration
-        return row
+        if not self._fetched and not self._ended:
+            import asyncio
+
+            await asyncio.get_running_loop().run_in_executor(None, self._fetch)
+        if self._fetched:
+            return self._fetched.popleft()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        raise StopAsyncIteration
+
+    def _fetch(self) -> None:
+        until = time.monotonic() + self.PATIENCE
+        try:
+            for row in self._rows:
+                self._fetched.append(row)
+                if len(self._fetched) >= self.ROWS or time.monotonic() > until:
+                    return
+        except BaseException as error:  # comes after the rows before it, in the coroutine
+            self._error = error
+        self._ended = True
 
 
 # -- to a stream ----------------------------------------------------------------------------------------------
@@ -150,8 +179,18 @@ def batch_rows(batch: Any) -> Iterable[Any]:
     if hasattr(batch, "iter_rows"):
         rows: Iterable[Any] = batch.iter_rows(named=True)
         return rows
-    items: Iterable[Any] = batch.to_list() if hasattr(batch, "to_list") else batch
-    return items
+    if hasattr(batch, "to_list"):
+        items: Iterable[Any] = batch.to_list()
+        return items
+    if isinstance(batch, list | tuple):
+        return batch
+    frame = frame_of(batch)
+    if frame is None:
+        raise DataError(
+            f"a stream of batches holds one {type(batch).__name__}, which is no batch",
+            hint="yield a polars Series or DataFrame for each batch, or annotate the stream as `Iterator[...]`",
+        )
+    return batch_rows(frame)
 
 
 def _as_batches(value: Any, given: Seen, element: object) -> Iterator[Any]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import re
 import secrets
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -32,9 +35,10 @@ class Output:
         self._finished = False
         self._special = _is_special(self.target)
         try:
-            path = self.target if self._special else self._temporary
-            flags = os.O_WRONLY | os.O_CLOEXEC | (0 if self._special else os.O_CREAT | os.O_EXCL)
-            descriptor = os.open(path, flags, 0o666)
+            if self._special:
+                descriptor = os.open(self.target, os.O_WRONLY | os.O_CLOEXEC)
+            else:
+                descriptor = _create(self._temporary)
         except OSError as error:
             raise _failure(self.target, error) from error
         self.file: BinaryIO = os.fdopen(descriptor, "wb", buffering=1 << 20)
@@ -62,11 +66,15 @@ class Output:
 
     def abort(self) -> None:
         """Drop what was written; the target stays as it was."""
+        self.abandon()
+        with contextlib.suppress(OSError):
+            self.file.close()
+
+    def abandon(self) -> None:
+        """Drop what was written without closing the file: a thread that hangs may be using it."""
         if self._finished:
             return
         self._finished = True
-        with contextlib.suppress(OSError):
-            self.file.close()
         if not self._special:
             with contextlib.suppress(OSError):
                 self._temporary.unlink()
@@ -91,6 +99,7 @@ def open_output(path: str | os.PathLike[str], context: Context | None = None) ->
         with opener(path) as file:
             yield file
         return
+    sweep(os.path.dirname(os.path.realpath(path)))
     output = Output(path)
     try:
         yield output.file
@@ -109,12 +118,25 @@ class Outputs:
     def __init__(self, owner: str) -> None:
         self._owner = owner
         self._open: list[Output] = []
+        self._swept: set[str] = set()
+        self._lock = threading.Lock()
+        self._ended = False
 
     @contextlib.contextmanager
     def open(self, path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         """Open an output that :meth:`commit` publishes; the block's own failure aborts it."""
+        folder = os.path.dirname(os.path.realpath(path))
+        if folder not in self._swept:
+            self._swept.add(folder)
+            sweep(folder)
         output = Output(path, owner=f"{self._owner}-{len(self._open)}-{secrets.token_hex(3)}")
-        self._open.append(output)
+        with self._lock:
+            late = self._ended
+            if not late:
+                self._open.append(output)
+        if late:
+            output.abort()
+            raise OutputError(f"cannot write {str(output.target)!r}: the run has been stopped")
         try:
             yield output.file
             output.file.flush()
@@ -132,6 +154,7 @@ class Outputs:
 
     def commit(self) -> None:
         """Publish all, in the order in which they were opened."""
+        self._ended = True
         for i, output in enumerate(self._open):
             try:
                 output.commit()
@@ -143,15 +166,51 @@ class Outputs:
 
     def abort(self) -> None:
         """Drop all."""
+        with self._lock:
+            self._ended = True
         for output in self._open:
             output.abort()
         self._open.clear()
+
+    def abandon(self) -> None:
+        """Drop all that a thread which does not stop has opened or will open; safe in a signal handler."""
+        self._ended = True
+        for output in tuple(self._open):
+            output.abandon()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a small text file atomically, as UTF-8."""
     with open_output(path) as file:
         file.write(text.encode())
+
+
+_TEMPORARY = re.compile(r"\..*\.petal-[0-9A-Za-z-]+\.tmp", re.DOTALL)
+
+
+def _create(path: Path) -> int:
+    """Make a temporary file, locked as long as its owner lives."""
+    while True:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o666)
+        with contextlib.suppress(OSError):  # a file system without locks: then nobody sweeps either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)  # swept away before it was locked
+
+
+def sweep(folder: str) -> None:
+    """Remove temporary files whose owners were killed: those that nobody holds a lock on (FAULTS F01)."""
+    with contextlib.suppress(OSError):
+        stale = [e.path for e in os.scandir(folder) if ".petal-" in e.name and _TEMPORARY.fullmatch(e.name)]
+        for path in stale:
+            with contextlib.suppress(OSError):
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    Path(path).unlink()
+                finally:
+                    os.close(descriptor)
 
 
 def _is_special(path: Path) -> bool:

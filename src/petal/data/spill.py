@@ -2,43 +2,98 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import io
 import struct
 import sys
 import tempfile
+import types
+import typing
+import uuid
 from collections import deque
 from collections.abc import Iterator
+from types import NoneType
 from typing import IO, Any
 
 import msgspec
 
-from petal.data.records import is_mapping_type, is_record_class
-from petal.spec.pipeline import MISSING
+from petal.data.records import is_record_class
 
 _SIZE = struct.Struct("<cQ")
 
 
-def codec_for(element: object) -> Any:
-    """Return the decoder of a list of items of this type, or None when no codec takes them."""
-    if element is MISSING or element is object or element is Any:
-        return None
-    plain = element in (str, int, float, bool, bytes)
-    if not plain and not is_record_class(element) and not is_mapping_type(element):
-        return None
-    if is_mapping_type(element) and not hasattr(element, "__required_keys__"):
-        return None  # a dict of anything: tuples and dates in it would not come back as they were
+_SCALARS = frozenset({str, int, float, bool, bytes, NoneType})
+#: Types of fields that come back from a codec exactly as they were.
+_EXACT = _SCALARS | {datetime.date, datetime.timedelta, decimal.Decimal, uuid.UUID}
+
+
+class Codec:
+    """Items of one type to bytes and back, exactly as they were."""
+
+    def __init__(self, element: Any) -> None:
+        self._types = _SCALARS if element in _SCALARS else {dict if typing.is_typeddict(element) else element}
+        # Scalars are read without a type: an int among floats stays an int.
+        self._decoder: Any = msgspec.msgpack.Decoder(list if element in _SCALARS else list[element])
+        self._verify = element not in _SCALARS
+
+    def encode(self, rows: list[Any]) -> bytes | None:
+        """Return the rows as bytes; None where they would not come back as they are."""
+        if not self._types.issuperset(map(type, rows)):
+            return None
+        try:
+            data = msgspec.msgpack.encode(rows)
+            if self._verify and msgspec.msgpack.encode(self._decoder.decode(data)) != data:
+                return None
+        except (TypeError, ValueError, OverflowError, NotImplementedError, RecursionError):
+            return None
+        return data
+
+    def decode(self, data: bytes) -> Any:
+        """Return the rows."""
+        return self._decoder.decode(data)
+
+
+def codec_for(element: object) -> Codec | None:
+    """Return the codec of a list of items of this type, or None when none takes them."""
+    if element in _SCALARS or (_is_declared(element) and _is_exact(element)):
+        try:
+            return Codec(element)
+        except (TypeError, ValueError):
+            return None
+    return None
+
+
+def _is_declared(element: object) -> bool:
+    return is_record_class(element) or typing.is_typeddict(element)
+
+
+def _is_exact(kind: Any, inside: tuple[object, ...] = ()) -> bool:
+    """Whether a codec gives back exactly what it was given; not a zone's name, for one, or a tuple in an ``Any``."""
+    if kind in _EXACT or kind in inside:
+        return True
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        return _is_exact(args[0], inside)
+    if origin in (typing.Union, types.UnionType):
+        return len(args) == 2 and NoneType in args and all(_is_exact(a, inside) for a in args)
+    if origin in (list, dict):
+        return all(_is_exact(a, inside) for a in args) and (origin is list or args[0] is str)
+    if not _is_declared(kind):
+        return False
     try:
-        return msgspec.msgpack.Decoder(list[element])  # type: ignore[valid-type]
-    except (TypeError, ValueError):
-        return None
+        hints = typing.get_type_hints(kind, include_extras=True)
+    except Exception:
+        return False
+    return all(_is_exact(h, (*inside, kind)) for h in hints.values())
 
 
 class Spill:
     """A queue of pieces on disk: batches as Arrow IPC, lists of items as msgpack. The file has no name."""
 
-    def __init__(self, folder: str | None, decoder: Any) -> None:
+    def __init__(self, folder: str | None, codec: Codec | None) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder, buffering=1 << 16)  # noqa: SIM115
-        self._decoder = decoder
+        self._codec = codec
         self._read_at = 0
         self._write_at = 0
         self.pieces = 0
@@ -71,24 +126,29 @@ class Spill:
         """Give the disk space back."""
         self._file.close()
 
+    def __del__(self) -> None:
+        file = getattr(self, "_file", None)
+        if file is not None:  # nobody read what was kept
+            file.close()
+
     def _encode(self, piece: Any) -> tuple[bytes, Any]:
         polars = sys.modules.get("polars")
         if polars is not None and isinstance(piece, polars.Series | polars.DataFrame):
             is_series = isinstance(piece, polars.Series)
             frame = piece.to_frame() if is_series else piece
             buffer = io.BytesIO()
-            frame.write_ipc_stream(buffer, compression="zstd")
+            try:
+                frame.write_ipc_stream(buffer, compression="zstd")
+            except polars.exceptions.PolarsError:  # Python objects in a column
+                return b"", None
             return (b"s" if is_series else b"f"), buffer.getbuffer()
-        if self._decoder is None:
-            return b"", None
-        try:
-            return b"m", msgspec.msgpack.encode(piece)
-        except (TypeError, ValueError, OverflowError, NotImplementedError):
-            return b"", None
+        data = self._codec.encode(piece) if self._codec is not None and isinstance(piece, list) else None
+        return b"m", data
 
     def _decode(self, kind: bytes, data: bytes) -> Any:
         if kind == b"m":
-            return self._decoder.decode(data)
+            assert self._codec is not None
+            return self._codec.decode(data)
         import polars as pl
 
         frame = pl.read_ipc_stream(io.BytesIO(data))
@@ -106,7 +166,7 @@ class Kept:
 
     def __init__(self, folder: str | None, element: object, window: int = 64) -> None:
         self._folder = folder
-        self._decoder = codec_for(element)
+        self._codec = codec_for(element)
         self._window = window
         self._memory: deque[Any] = deque()
         self._spill: Spill | None = None
@@ -119,7 +179,7 @@ class Kept:
             self._memory.append(piece)
             return
         if self._spill is None:
-            self._spill = Spill(self._folder, self._decoder)
+            self._spill = Spill(self._folder, self._codec)
         if not self._spill.put(piece):
             self._drain_to_memory()
             self._memory.append(piece)

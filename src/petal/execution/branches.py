@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from petal.data.spill import Spill
+from petal.data.spill import Codec, Spill
 from petal.running.watch import Broken, Stopped
 
 #: Pieces that a buffer holds in memory.
@@ -21,7 +21,15 @@ WINDOW = 8
 
 
 class NobodyReads(Exception):
-    """Every consumer has stopped: the stream need not go on."""
+    """Every consumer has stopped: the stream need not go on.
+
+    Attributes:
+        failed: Whether the last one stopped because it failed.
+    """
+
+    def __init__(self, failed: bool) -> None:
+        super().__init__("nobody reads")
+        self.failed = failed
 
 
 class Branch:
@@ -46,9 +54,14 @@ class Branch:
         self.rows += len(piece)
         return piece
 
-    def close(self) -> None:
+    @property
+    def broken(self) -> bool:
+        """Whether its stream ended before the true end while it was being read."""
+        return self._trunk.broken and not self.closed
+
+    def close(self, *, failed: bool = False) -> None:
         """Stop reading; the trunk goes on for the others (a finished or failed branch is drained)."""
-        self._trunk.leave(self)
+        self._trunk.leave(self, failed)
 
 
 class Trunk:
@@ -57,7 +70,8 @@ class Trunk:
     Args:
         spills: For each consumer, whether its rows may go to disk.
         waited_for: Whether somebody waits for the whole stream, so that marked buffers must never hold it up.
-        decoder: Decoder of lists of items (``codec_for``), None where no codec takes them.
+        wanted: Whether the stream is kept, so that it goes on when nobody reads it any more.
+        codec: Codec of lists of items (``codec_for``), None where none takes them.
         folder: Where to spill, None for the temporary folder.
         stop: Not empty when the run is being stopped.
     """
@@ -67,14 +81,17 @@ class Trunk:
         spills: list[bool],
         *,
         waited_for: bool = False,
-        decoder: Any = None,
+        wanted: bool = False,
+        codec: Codec | None = None,
         folder: str | None = None,
         stop: list[Any] | None = None,
         window: int | None = None,
     ) -> None:
         self._changed = threading.Condition(threading.Lock())
         self._waited_for = waited_for
-        self._decoder = decoder
+        self._wanted = wanted or waited_for
+        self._last_failed = False
+        self._codec = codec
         self._folder = folder
         self._stop = stop if stop is not None else []
         self._window = window or WINDOW
@@ -94,8 +111,8 @@ class Trunk:
         with self._changed:
             for branch in self.branches:
                 self._put(branch, piece)
-            if all(b.closed for b in self.branches) and not self._waited_for:
-                raise NobodyReads
+            if all(b.closed for b in self.branches) and not self._wanted:
+                raise NobodyReads(self._last_failed)
 
     def _put(self, branch: Branch, piece: Any) -> None:
         while not branch.closed:
@@ -118,7 +135,7 @@ class Trunk:
 
     def _to_disk(self, branch: Branch, piece: Any) -> None:
         if branch.spill is None:
-            branch.spill = Spill(self._folder, self._decoder)
+            branch.spill = Spill(self._folder, self._codec)
         if not branch.spill.put(piece):
             while branch.spill.pieces:
                 branch.queue.append(branch.spill.take())
@@ -173,9 +190,11 @@ class Trunk:
         """Whether the stream ended before its true end."""
         return self._broken
 
-    def leave(self, branch: Branch) -> None:
+    def leave(self, branch: Branch, failed: bool) -> None:
         """Close one consumer's end."""
         with self._changed:
+            if not branch.closed:
+                self._last_failed = failed
             branch.closed = True
             branch.waiting = False
             branch.queue.clear()

@@ -13,6 +13,7 @@ from petal.data.spill import Kept
 from petal.errors import DataError
 from petal.execution.branches import NobodyReads
 from petal.execution.secrets import reveal
+from petal.execution.signals import Interrupt
 from petal.execution.state import Collected, LeafStream, RunState
 from petal.running.call import Call
 from petal.running.watch import Broken, Failure, Stopped, Watch, watched, watched_batches
@@ -40,9 +41,8 @@ class Chain:
         self._previews = previews
         self.failure = Failure()
         self.watches = {i: Watch(i) for i in members}
-        self._calls: list[Call] = []
+        self._calls: list[tuple[int, Call]] = []
         self._streams: dict[int, Iterator[Any]] = {}
-        self._branches: list[tuple[int, Any]] = []
         self._last_started = members[0]
 
     def run(self, begin: Callable[[int], None]) -> dict[int, Status]:
@@ -54,13 +54,13 @@ class Chain:
                 begin(index)
                 self._start(index)
             finished = True
+        except (Interrupt, KeyboardInterrupt) as error:
+            interrupt = error
         except (Broken, Stopped):
             pass
-        except Exception as error:
+        except BaseException as error:  # SystemExit as well: a node that exits has failed
             self.failure.note(self._last_started, error)
-        except BaseException as error:
-            interrupt = error
-        self._close()
+        self._close(failed=not finished)
         statuses = self._statuses(finished)
         self._settle(statuses)
         if interrupt is not None:
@@ -81,7 +81,7 @@ class Chain:
         inputs = {n: v for n, v in inputs.items() if v is not MISSING}
         try:
             call = Call(spec, state.operators[node.operator].target, reveal(node.params), state.loop)
-            self._calls.append(call)
+            self._calls.append((index, call))
             result = call(inputs, self._context(index, watch.outputs))
         except BaseException as error:
             self.failure.note(index, error)
@@ -123,7 +123,6 @@ class Chain:
             return adapt(self._streams[source], self._seen(source), wanted, name)
         branch = state.readers.get((index, name, position))
         if branch is not None:
-            self._branches.append((index, branch))
             watch.reads.setdefault(name, []).append(branch)
             seen = self._seen(source)
             rows = branch if seen.view is View.BATCHES else (row for piece in branch for row in piece)
@@ -135,7 +134,8 @@ class Chain:
         value = self._port(source, binding, value)
         watch.inputs[name] = value
         output = state.specs[source].output(binding.port)
-        return adapt(value, output.seen if output is not None else _CONSTANT, wanted, name)
+        given = source not in state.plan.overrides and output is not None
+        return adapt(value, output.seen if output is not None and given else _CONSTANT, wanted, name)
 
     def _seen(self, source: int) -> Seen:
         return self._state.specs[source].outputs[0].seen
@@ -180,8 +180,8 @@ class Chain:
                     pieces.append(piece)
                 if trunk is not None:
                     trunk.push(piece)
-        except NobodyReads:
-            self.watches[index].ended = True
+        except NobodyReads as news:
+            self.watches[index].ended = not news.failed  # S4.4: else upstream of a failure, and so cancelled
         except BaseException:
             if kept is not None:
                 kept.close()
@@ -200,7 +200,7 @@ class Chain:
 
     # -- the end ----------------------------------------------------------------------------------------------
 
-    def _close(self) -> None:
+    def _close(self, failed: bool) -> None:
         """Close every stream, the last one first: generators upstream see GeneratorExit where they stand."""
         for stream in reversed(list(self._streams.values())):
             try:
@@ -209,16 +209,16 @@ class Chain:
                 continue
             except Exception:
                 continue  # noted by its watch
-        for call in self._calls:
+        for index, call in self._calls:
             try:
                 call.close()
-            except Exception as error:
-                self.failure.note(self._last_started, error)
-        for index, branch in self._branches:
-            trunk = branch._trunk
-            if trunk.broken and not branch.closed:
-                self.failure.broken.add(index)
-            branch.close()
+            except (Exception, Stopped) as error:
+                self.failure.note(index, error)
+        for index in self._members:  # also of members that were never called: their trunks wait for room
+            for branch in self._state.branches_of.get(index, ()):
+                if branch.broken:
+                    self.failure.broken.add(index)
+                branch.close(failed=failed)
 
     def _statuses(self, finished: bool) -> dict[int, Status]:
         """Say how each member ended, by S4.4."""
@@ -226,11 +226,7 @@ class Chain:
         spoiled = set(self.failure.broken)
         if failed is not None:
             spoiled.add(failed)
-        for index in self._members:  # whatever reads, directly or not, from what failed
-            bindings = self._state.plan.nodes[index].inputs.values()
-            sources = [b.node for group in bindings for b in _each(group) if isinstance(b, FromNode)]
-            if any(s in spoiled and s in self.watches for s in sources):
-                spoiled.add(index)
+        self._spoil(spoiled)
         statuses: dict[int, Status] = {}
         clean = finished and not spoiled and not self._state.stop
         for index in self._members:
@@ -243,6 +239,14 @@ class Chain:
             else:
                 statuses[index] = Status.CANCELLED
         return statuses
+
+    def _spoil(self, spoiled: set[int]) -> None:
+        """Add every member that reads, directly or not, from what is spoiled."""
+        for index in self._members:
+            bindings = self._state.plan.nodes[index].inputs.values()
+            sources = [b.node for group in bindings for b in _each(group) if isinstance(b, FromNode)]
+            if any(s in spoiled and s in self.watches for s in sources):
+                spoiled.add(index)
 
     def _settle(self, statuses: dict[int, Status]) -> None:
         """Publish the outputs of what succeeded, drop the others, and tell the consumers of a trunk how it ended."""
@@ -259,8 +263,10 @@ class Chain:
                 else:
                     outputs.abort()
             except Exception as error:
-                self.failure.note(index, error)
-                self.failure.index, self.failure.error = index, error
+                self.failure.errors[index] = error
+                spoiled = {index}
+                self._spoil(spoiled)
+                statuses.update(dict.fromkeys(spoiled, Status.SKIPPED))
                 statuses[index] = Status.FAILED
             with state.lock:
                 state.outputs.discard(outputs)

@@ -16,6 +16,7 @@ from petal.errors import NodeFailed
 from petal.execution.chain import Chain
 from petal.execution.direct import SCALARS, Direct, direct_calls
 from petal.execution.failures import node_failed
+from petal.execution.overrides import with_checked_overrides
 from petal.execution.result import NodeResult, RunResult
 from petal.execution.scheduler import Instructions, Scheduler, State
 from petal.execution.signals import Interrupt, Signals
@@ -65,9 +66,10 @@ def execute(plan: Plan, operators: Mapping[str, Operator], options: Options | No
     """Run a plan to its end.
 
     Raises:
+        UsageError: The value of an override does not fit its node's output.
         Interrupt: A signal stopped the run; everything is cleaned up, ``result`` says how far it came.
     """
-    return Engine(plan, dict(operators), options or Options()).run()
+    return Engine(with_checked_overrides(plan), dict(operators), options or Options()).run()
 
 
 class Engine:
@@ -90,7 +92,7 @@ class Engine:
         }
         self._direct = direct_calls(self._state)
         self._bug: BaseException | None = None
-        self._signals = Signals(self._interrupted)
+        self._signals = Signals(self._interrupted, self._state.abandon_outputs)
         self._main = threading.get_ident()
 
     def run(self) -> RunResult:
@@ -108,7 +110,7 @@ class Engine:
                 interrupt = error
                 self._halt(type(error).__name__)
         stopped_all = self._workers.close(self._options.grace if self._state.stop else 60.0)
-        self._state.abort_outputs()
+        self._state.abort_outputs(in_use=not stopped_all)
         if stopped_all:
             self._state.loop.close()
         if self._bug is not None:
@@ -145,9 +147,8 @@ class Engine:
         """A unit that will not start: record its nodes and let the streams that it would have read go on."""
         for index in self._units.members[unit]:
             self._finish(index, status, None, None)
-        for (target, _, _), branch in self._state.readers.items():
-            if self._units.of[target] == unit:
-                branch.close()
+            for branch in self._state.branches_of.get(index, ()):
+                branch.close(failed=True)
         driver = self._units.members[unit][-1]
         trunk = self._state.trunks.get(driver)
         if trunk is not None:
@@ -172,9 +173,9 @@ class Engine:
                     self._follow(todo)
                 if not ok and self._options.fail_fast:
                     self._state.halt("fail-fast")
-        except (Interrupt, KeyboardInterrupt):
-            raise
         except BaseException as error:  # a bug of ours: never swallow it, never hang
+            if isinstance(error, Interrupt | KeyboardInterrupt) and threading.get_ident() == self._main:
+                raise
             self._bug = error
             self._state.halt("bug")
         if self._scheduler.done or self._bug is not None:
@@ -202,10 +203,8 @@ class Engine:
             if not statuses:
                 statuses = dict.fromkeys(members, Status.CANCELLED)
             for index in members:
-                failed = index == chain.failure.index and statuses[index] is Status.FAILED
-                self._finish(
-                    index, statuses[index], chain.failure.error if failed else None, chain.watches[index]
-                )
+                error = chain.failure.errors.get(index) if statuses[index] is Status.FAILED else None
+                self._finish(index, statuses[index], error, chain.watches[index])
         return statuses[members[-1]] is Status.SUCCEEDED
 
     def _call(self, index: int, direct: Direct) -> bool:
@@ -217,10 +216,13 @@ class Engine:
         values, error, status = self._state.values, None, Status.CANCELLED
         began = time.perf_counter()
         try:
-            self._signals.raising = inline or self._signals.raising
+            if inline:
+                self._signals.raising = True
             values[index] = direct(values)
             status = Status.SUCCEEDED
-        except Exception as raised:
+        except (Interrupt, KeyboardInterrupt):
+            raise
+        except BaseException as raised:  # SystemExit as well: a node that exits has failed
             error, status = raised, Status.FAILED
         finally:
             if inline:

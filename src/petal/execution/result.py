@@ -71,6 +71,9 @@ class RunOutputs(Mapping[str, Any]):
         value = self._values[node]
         return value.load() if isinstance(value, LeafStream) else value
 
+    def __contains__(self, node: object) -> bool:
+        return node in self._values
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 

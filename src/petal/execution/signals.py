@@ -9,8 +9,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from petal.running.watch import Stopped
 
-class Interrupt(BaseException):
+
+class Interrupt(Stopped):
     """A signal stopped the run.
 
     Attributes:
@@ -32,8 +34,9 @@ class Signals:
         raising: Whether user code runs on the main thread now, so that the handler interrupts it by an exception.
     """
 
-    def __init__(self, on_signal: Callable[[int], None]) -> None:
+    def __init__(self, on_signal: Callable[[int], None], on_exit: Callable[[], None]) -> None:
         self._on_signal = on_signal
+        self._on_exit = on_exit
         self._before: dict[int, Any] = {}
         self.received = 0
         self.raising = False
@@ -53,7 +56,10 @@ class Signals:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.received:
-            os._exit(128 + number)
+            try:
+                self._on_exit()
+            finally:
+                os._exit(128 + number)
         self.received = number
         self._on_signal(number)
         if self.raising:

@@ -25,7 +25,7 @@ class Collected:
     def __init__(self, pieces: list[Any], seen: Seen) -> None:
         self._pieces = pieces
         self._seen = seen
-        self._views: dict[tuple[str, object], Any] = {}
+        self._views: list[tuple[Seen, Any]] = []
         self._lock = threading.Lock()
 
     @property
@@ -36,10 +36,11 @@ class Collected:
     def view(self, wanted: Seen, name: str) -> Any:
         """Return the rows as ``wanted``."""
         with self._lock:
-            key = (wanted.container or wanted.view.value, str(wanted.element))
-            if key not in self._views:
-                self._views[key] = adapt(self.stream(), self._seen, wanted, name)
-            return self._views[key]
+            for seen, view in self._views:
+                if seen == wanted:
+                    return view
+            self._views.append((wanted, adapt(self.stream(), self._seen, wanted, name)))
+            return self._views[-1][1]
 
     def stream(self) -> Iterator[Any]:
         """Give the rows again, as items or batches."""
@@ -116,13 +117,15 @@ class RunState:
         self.outputs: set[Outputs] = set()
         self.trunks: dict[int, Trunk] = {}
         self.readers: dict[tuple[int, str, int], Branch] = {}
+        self.branches_of: dict[int, list[Branch]] = {}
         for source, feeds in units.branches.items():
             seen = self.specs[source].outputs[0].seen
             waited = source in units.collected or source in units.waited_for
             trunk = Trunk(
                 [f.spill for f in feeds],
                 waited_for=waited,
-                decoder=codec_for(seen.element) if seen.view is View.ITEMS else None,
+                wanted=source in self.targets,
+                codec=codec_for(seen.element) if seen.view is View.ITEMS else None,
                 folder=folder,
                 stop=self.stop,
                 window=window,
@@ -130,6 +133,7 @@ class RunState:
             self.trunks[source] = trunk
             for feed, branch in zip(feeds, trunk.branches, strict=True):
                 self.readers[(feed.target, feed.input, feed.position)] = branch
+                self.branches_of.setdefault(feed.target, []).append(branch)
 
     def halt(self, reason: str) -> None:
         """Raise the stop flag and wake every stream that waits."""
@@ -137,12 +141,20 @@ class RunState:
         for trunk in self.trunks.values():
             trunk.wake()
 
-    def abort_outputs(self) -> None:
-        """Drop every output that is not published yet."""
+    def abort_outputs(self, *, in_use: bool) -> None:
+        """Drop every output that is not published yet; ``in_use`` where a thread may still write to one."""
         with self.lock:
             pending = list(self.outputs)
         for outputs in pending:
-            outputs.abort()
+            if in_use:
+                outputs.abandon()
+            else:
+                outputs.abort()
+
+    def abandon_outputs(self) -> None:
+        """Drop every output at once, whoever holds which lock: the process is about to exit."""
+        for outputs in tuple(self.outputs):
+            outputs.abandon()
 
     def cancelled(self) -> Callable[[], bool]:
         """Return what a Context's ``cancelled`` asks."""

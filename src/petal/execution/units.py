@@ -118,6 +118,8 @@ class Units:
                 continue
             for feed in group:
                 unit = self.of[feed.target]
+                if self.of[i] in self.waits[unit]:  # it reads only after the stream has come to its end
+                    feed.spill = True
                 if feed.streams:
                     self.branches.setdefault(i, []).append(feed)
                     self.streams[unit].add(self.of[i])

@@ -25,7 +25,9 @@ _log = logging.getLogger("petal.run")
 
 
 @contextmanager
-def logging_to(stream: IO[str], format: Format, *, colours: bool = False, debug: bool = False) -> Iterator[None]:
+def logging_to(
+    stream: IO[str], format: Format, *, colours: bool = False, debug: bool = False, quiet: bool = False
+) -> Iterator[None]:
     """Send every log record of this process to a stream while the block runs.
 
     Args:
@@ -33,8 +35,10 @@ def logging_to(stream: IO[str], format: Format, *, colours: bool = False, debug:
         format: ``console`` for people, ``json`` for one JSON object per line.
         colours: Whether ``console`` may use colours.
         debug: Whether records of level DEBUG are wanted from everyone, not from Petal alone.
+        quiet: Whether only errors are wanted.
     """
     handler = logging.StreamHandler(stream)
+    handler.setLevel(logging.ERROR if quiet else logging.NOTSET)
     handler.setFormatter(formatter(format, colours=colours))
     root, own = logging.getLogger(), logging.getLogger("petal")
     before = (root.level, own.level)
@@ -60,10 +64,8 @@ def formatter(format: Format, *, colours: bool = False) -> logging.Formatter:
         renderer = structlog.dev.ConsoleRenderer(
             colors=colours, exception_formatter=structlog.dev.plain_traceback, sort_keys=False
         )
-    before: list[Any] = [_record_fields]
-    if format == "json":
-        before.append(structlog.processors.format_exc_info)
-    return structlog.stdlib.ProcessorFormatter(processors=[*before, _redacted, renderer])
+    chain: list[Any] = [_record_fields, structlog.processors.format_exc_info, _redacted, renderer]
+    return structlog.stdlib.ProcessorFormatter(processors=chain)
 
 
 def log_failure(error: NodeFailed) -> None:
@@ -122,7 +124,7 @@ def _redacted(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mu
 
 def _safe(value: Any, name: str = "") -> Any:
     """Hide secrets in a value and cut long text; what is no plain data is shown by its text."""
-    if name == "exc_info" or value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, dict):
         return {redact(str(k)): _safe(v) for k, v in value.items()}

@@ -30,6 +30,8 @@ class Binder:
         self._request = request
         self._parameters = parameters
         self._findings = findings
+        self._via: tuple[Scope, PathTo]  # where the last feed was written
+        self._meant: set[tuple[int, str]] = set()  # inputs that a misspelt name was probably meant for
         self._asked: dict[str, tuple[Scope, Draft]] = {}
         #: Where a binding was written, for type findings: (draft index, input, position) -> (scope, path)
         self.written: dict[tuple[int, str, int], tuple[Scope, PathTo]] = {}
@@ -113,6 +115,7 @@ class Binder:
                     f"input `{name}` of `{draft.id}` takes one source, not a list of {len(refs)}",
                     hint="merge them with a ListMerger node, or make the input variadic (`*name`)",
                 )
+                bound[name] = Constant(MISSING, "unresolved")
                 continue
             feeds = [
                 self._feed(draft, name, i, r, draft.scope, (*path, i) if many else path)
@@ -123,7 +126,7 @@ class Binder:
     def _constants(self, draft: Draft, inputs: tuple[Input, ...], bound: Bound) -> None:
         for port in inputs:
             value = self._parameters.constant(draft, port)
-            if value is MISSING:
+            if value is MISSING and port.name not in draft.spec.params:
                 continue
             if port.name in bound:
                 self._findings.add(
@@ -134,7 +137,7 @@ class Binder:
                     hint="remove one of them",
                     key=True,
                 )
-            elif port.variadic:
+            elif port.variadic and value is not MISSING:
                 values = value if isinstance(value, list | tuple) else [value]
                 bound[port.name] = tuple(Constant(v, "params") for v in values)
             else:
@@ -152,7 +155,8 @@ class Binder:
             if port is None:
                 self._no_such_input(draft, name, ("edges", i, 1))
             elif name in bound or (by_port.get(name) and not port.variadic):
-                self._bound_twice(draft, name, i)
+                if self._resolve(edge.source, scope, ("edges", i, 0)) is not None:
+                    self._bound_twice(draft, name, i)
             else:
                 feeds = by_port.setdefault(name, [])
                 feeds += _flat([self._feed(draft, name, len(feeds), edge.source, scope, ("edges", i, 0))])
@@ -163,7 +167,8 @@ class Binder:
                 (p for p in inputs if p.name not in bound and (p.variadic or not by_port.get(p.name))), None
             )
             if free is None:
-                self._surplus_edge(draft, inputs, i, edge.source)
+                if self._resolve(edge.source, scope, ("edges", i, 0)) is not None:
+                    self._surplus_edge(draft, inputs, i, edge.source)
             else:
                 feeds = by_port.setdefault(free.name, [])
                 feeds += _flat(
@@ -180,8 +185,10 @@ class Binder:
             bound[name] = self._feed(draft, name, 0, name, scope, draft.path)
             return
         if name in scope.part.spec.inputs:
+            self._via = (scope, draft.path)
             feed = self._pipeline_input(scope, name, draft)
             if feed is not None:
+                self.written[(draft.index, name, 0)] = self._via
                 bound[name] = _single([feed])
                 return
         if port.default is not MISSING:
@@ -191,7 +198,13 @@ class Binder:
         if name in scope.part.spec.inputs:
             bound[name] = Constant(MISSING, "required input")
             return
-        if draft.spec.id in scope.missed or name in scope.unopened:  # reported where that was written
+        path = (*draft.path, "inputs", name)
+        if (
+            draft.spec.id in scope.missed
+            or name in scope.unopened
+            or (draft.index, name) in self._meant
+            or self._findings.reported(scope.place, path, draft.path)
+        ):  # reported where that was written
             bound[name] = Constant(MISSING, "unbound")
             return
         candidates = [n for n in (*scope.names, *scope.part.spec.inputs) if n != draft.spec.id]
@@ -200,7 +213,7 @@ class Binder:
         )
         self._findings.add(
             scope.place,
-            draft.path,
+            path,
             "unbound-input",
             f"input `{name}` of `{draft.id}` is not bound to anything",
             hint=hint,
@@ -210,8 +223,9 @@ class Binder:
     # -- references -------------------------------------------------------------------------------------------
 
     def _feed(self, draft: Draft, name: str, position: int, ref: str, scope: Scope, path: PathTo) -> Any:
-        self.written[(draft.index, name, position)] = (scope, path)
+        self._via = (scope, path)
         found = self._resolve(ref, scope, path, draft)
+        self.written[(draft.index, name, position)] = self._via
         return Constant(MISSING, "unresolved") if found is None else found
 
     def _resolve(self, ref: str, scope: Scope, path: PathTo, draft: Draft | None = None) -> Any:
@@ -238,7 +252,9 @@ class Binder:
                 path,
                 "no-output",
                 f"`{node.id}` is a sink: it has no output",
-                hint=f"to run after it, write `after: [{node.spec.id}]` at the other node",
+                hint=f"to run after it, write `after: [{node.spec.id}]` at the other node"
+                if path[:1] != ("outputs",)
+                else "name a node that returns something",
             )
             return None
         if port is not None and all(o.name != port for o in outputs):
@@ -285,6 +301,7 @@ class Binder:
                 return Constant(self._request.inputs[name], f"input {name}")
             default = scope.part.spec.inputs[name]
             if default is not MISSING:
+                self._via = (scope, ("inputs", name))
                 return Constant(self._parameters.input_default(scope, name), f"default of input {name}")
             if draft is not None and name not in self._asked:
                 self._asked[name] = (scope, draft)
@@ -293,17 +310,17 @@ class Binder:
         given = scope.given.get(name)
         if given is None:
             default = scope.part.spec.inputs[name]
-            return (
-                None
-                if default is MISSING
-                else Constant(self._parameters.input_default(scope, name), f"default of input {name}")
-            )
+            if default is MISSING:
+                return None
+            self._via = (scope, ("inputs", name))
+            return Constant(self._parameters.input_default(scope, name), f"default of input {name}")
         if given.origin == "parent":
             return self._pipeline_input(scope.parent, name, draft)
         return self._given(given, draft)
 
     def _given(self, given: Given, draft: Draft | None) -> Any:
         assert given.scope is not None
+        self._via = (given.scope, given.path)
         if given.value is not MISSING:
             return Constant(self._parameters.given(given), "params of the module")
         feeds = [self._resolve(ref, given.scope, given.path, draft) for ref in given.refs]
@@ -357,7 +374,10 @@ class Binder:
         if spec.param(name):
             hint: str | None = f"`{name}` is a parameter: write it under `params:`"
         else:
-            hint = did_you_mean(name, inputs) or (
+            close = did_you_mean(name, inputs)
+            if close:
+                self._meant.add((draft.index, close.split("`")[1]))
+            hint = close or (
                 f"its inputs are {listing(inputs)}"
                 if inputs
                 else f"{spec.name} is a source: it takes no inputs"

@@ -15,7 +15,7 @@ from petal.planning.expand import Draft, Scope, expand
 from petal.planning.findings import Findings, did_you_mean, listing
 from petal.planning.order import needed_for, topological_order
 from petal.planning.parameters import Parameters
-from petal.planning.policies import PolicyResolver
+from petal.planning.policies import PolicyResolver, check_run_timeout
 from petal.planning.request import Request
 from petal.planning.stages import find_stages
 from petal.planning.values import BadValue, file_use
@@ -27,7 +27,34 @@ from petal.spec.views import WRITES
 
 #: Operators of the library that a later version brings, so that the finding can say so.
 COMING = frozenset(
-    ["FlakyTransformer", "RetryWrapper", "ParquetReader", "ParquetWriter", "GzipCompressor", "GzipDecompressor", "Rename", "Cast", "FilterRows", "Sort", "Deduplicate", "Limit", "Sample", "SqlQuery"]
+    [
+        "FlakyTransformer",
+        "RetryWrapper",
+        "ParquetReader",
+        "ParquetWriter",
+        "GzipCompressor",
+        "GzipDecompressor",
+        "Rename",
+        "Cast",
+        "FilterRows",
+        "Sort",
+        "Deduplicate",
+        "Limit",
+        "Sample",
+        "SqlQuery",
+    ]
+)
+
+#: Findings that say that a plugin's operators are not known.
+_LOST = frozenset(
+    {
+        "python-missing",
+        "python-syntax",
+        "python-import",
+        "python-unreadable",
+        "outside-project",
+        "broken-plugin",
+    }
 )
 
 
@@ -66,11 +93,12 @@ def make_plan(root: Part, load: PartLoader, request: Request) -> Planned:
         if draft.op is not None:
             work.params = parameters.of_node(draft)
             work.bound = binder.bind(draft)
-            work.policies = policies.resolve(draft)
+        work.policies = policies.resolve(draft)
         if draft.spec.after:
             work.after = binder.after(draft)
     for scope in expanded.scopes:
         binder.check_interface(scope)
+        check_run_timeout(scope, findings)
     types = _Types(binder, findings, request)
     for work in works:
         if work.draft.op is not None and work.bound:
@@ -86,7 +114,7 @@ def make_plan(root: Part, load: PartLoader, request: Request) -> Planned:
             "the pipeline has no nodes",
             hint="add one under `nodes:`",
         )
-    if findings.failed or order is None:
+    if findings.failed or order is None or any(d.op is None for d in drafts):
         return Planned(None, operators, findings.in_order())
     return Planned(_assemble(root, request, works, before, order), operators, findings.in_order())
 
@@ -179,9 +207,12 @@ def _report_unknown(draft: Draft, findings: Findings) -> None:
         )
         return
     close = names.close_matches(name)
+    lost = any(f.code in _LOST for f in draft.scope.part.findings)
     hint = (
         f"did you mean {listing(close[:3])}?"
         if close
+        else "the plugin that could not be loaded may hold it"
+        if lost
         else "define it in a Python file and name that file under `plugins:`; `petal describe operators` lists all there are"
     )
     findings.add(
@@ -251,9 +282,17 @@ class _Types:
         try:
             return Constant(check_constant(feed.value, port, folder, lenient=lenient), feed.origin)
         except BadValue as error:
-            path = (*draft.path, "params", port.name) if feed.origin == "params" else draft.path
+            scope, path = draft.scope, draft.path
+            if feed.origin == "params":
+                path = (*path, "params", port.name, *error.steps)
+            elif given == feed.origin or given.startswith("default of "):
+                scope, path = self._binder.written.get((draft.index, port.name, 0), (scope, path))
             self._findings.add(
-                draft.scope.place, path, "bad-value", f"input `{port.name}` of `{draft.id}`: {error}"
+                scope.place,
+                path,
+                "bad-value",
+                f"input `{port.name}` of `{draft.id}`: {error}",
+                hint=f"see `petal describe {draft.op.spec.name}`" if draft.op else None,
             )
             return feed
 

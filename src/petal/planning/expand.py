@@ -114,7 +114,14 @@ def expand(root: Part, load: PartLoader, findings: Findings) -> Expanded:
             else:
                 child, chain, child_files = opened
                 waiting.append(
-                    (child, f"{prefix}{module.id}/", Place(child, chain), scope, ("modules", i), child_files)
+                    (
+                        child,
+                        f"{prefix}{module.id}/",
+                        Place(child, chain, f"{prefix}{module.id}/"),
+                        scope,
+                        ("modules", i),
+                        child_files,
+                    )
                 )
     _give(result, findings)
     return result

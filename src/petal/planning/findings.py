@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from petal.interfaces.source import Part
 from petal.spec.diagnostic import Diagnostic, Severity
 
@@ -17,14 +19,28 @@ class Findings:
     def __init__(self) -> None:
         self.all: list[Diagnostic] = []
         self._seen: set[tuple[object, ...]] = set()
+        self._places: set[tuple[object, ...]] = set()
 
     def extend(self, findings: Iterable[Diagnostic]) -> None:
         """Take over findings made elsewhere."""
         for finding in findings:
-            identity = (finding.code, finding.message, finding.file, finding.line, finding.column)
-            if identity not in self._seen:
-                self._seen.add(identity)
-                self.all.append(finding)
+            self._take(finding, finding.message)
+
+    def _take(self, finding: Diagnostic, told: str) -> None:
+        identity = (finding.code, told, finding.file, finding.line, finding.column)
+        if identity in self._seen:
+            return
+        self._seen.add(identity)
+        self._places.add((finding.file, finding.line, finding.column))
+        if not (finding.message.isprintable() and (finding.hint or "").isprintable()):
+            hint = None if finding.hint is None else _printable(finding.hint)
+            finding = replace(finding, message=_printable(finding.message), hint=hint)
+        self.all.append(finding)
+
+    def reported(self, place: Place, path: PathTo, within: PathTo) -> bool:
+        """Whether something is found already at ``path``, and that is more exact a place than ``within``."""
+        at = place.part.source.locate(path)
+        return at is not None and at != place.part.source.locate(within) and tuple(at) in self._places
 
     def add(
         self,
@@ -40,7 +56,9 @@ class Findings:
         """Add a finding about what stands at ``path`` in the part of ``place``."""
         at = place.part.source.locate(path, key=key)
         file, line, column = (at.file, at.line, at.column) if at else (place.part.source.file, 0, 0)
-        self.extend([Diagnostic(code, severity, message, file, line, column, hint, place.chain)])
+        finding = Diagnostic(code, severity, message, file, line, column, hint, place.chain)
+        # A module that is used twice has each of its mistakes once.
+        self._take(finding, message.replace(place.prefix, "") if place.prefix else message)
 
     def in_order(self) -> list[Diagnostic]:
         """Return the findings in the order of their files: the root's first, each from its top to its end."""
@@ -56,13 +74,21 @@ class Findings:
 
 
 class Place:
-    """A part and the chain of module entries that led to it."""
+    """A part, the chain of module entries that led to it, and what its ids begin with."""
 
-    __slots__ = ("chain", "part")
+    __slots__ = ("chain", "part", "prefix")
 
-    def __init__(self, part: Part, chain: tuple[str, ...] = ()) -> None:
+    def __init__(self, part: Part, chain: tuple[str, ...] = (), prefix: str = "") -> None:
         self.part = part
         self.chain = chain
+        self.prefix = prefix
+
+
+def _printable(text: str) -> str:
+    """Escape what could move a terminal's cursor: names and values come from files."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text.replace("\n", " ")
+    )
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:

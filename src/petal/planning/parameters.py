@@ -46,6 +46,8 @@ class Parameters:
             elif param.name in said:
                 result[param.name] = self._said(draft, param)
             elif param.default is MISSING and param.name not in meant:
+                if self._findings.reported(draft.scope.place, (*draft.path, "params"), draft.path):
+                    continue
                 self._findings.add(
                     draft.scope.place,
                     (*draft.path, "params"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from petal.planning.expand import Draft
+from petal.planning.expand import Draft, Scope
 from petal.planning.findings import Findings, did_you_mean, listing
 from petal.planning.request import Request
 from petal.spec.operator import OperatorSpec
@@ -46,14 +46,13 @@ class PolicyResolver:
 
     def resolve(self, draft: Draft) -> Resolved:
         """Resolve the policies of one node; origins are kept for each that someone set."""
-        assert draft.op is not None
-        spec, part = draft.op.spec, draft.scope.part
+        spec, part = draft.op.spec if draft.op else None, draft.scope.part
         layers = (
             ("node", draft.spec.policies),
-            ("decorator", spec.policies),
+            ("decorator", spec.policies if spec else NO_POLICIES),
             ("defaults", part.spec.defaults),
         )
-        effects = default_effects(spec)
+        effects = default_effects(spec) if spec else Effects.ONCE
         silent = all(p is NO_POLICIES or p == NO_POLICIES for _, p in layers)
         if silent and not self._request.backends and not part.spec.cache_io:
             if effects not in self._plain:
@@ -97,6 +96,8 @@ class PolicyResolver:
         execution = resolved.execution
         if execution.backend != "local":
             self._backend(draft, execution.backend, resolved.origins["execution"], "backend")
+        elif execution != _LOCAL:
+            self._local(draft, execution, resolved.origins["execution"])
         for i, backend in enumerate(execution.failover):
             if backend != "local":
                 self._backend(draft, backend, resolved.origins["execution"], "failover", i)
@@ -126,6 +127,27 @@ class PolicyResolver:
             return ("defaults", name)
         return (*draft.path, name) if origin == "node" else draft.path
 
+    def _local(self, draft: Draft, execution: Execution, origin: str) -> None:
+        path = self._path(draft, "execution", origin)
+        for name in execution.settings:
+            self._findings.add(
+                draft.scope.place,
+                (*path, name),
+                "unknown-key",
+                f"backend `local` (of `{draft.id}`) has no setting `{name}`",
+                hint="settings belong to a backend: name it, as in `backend: docker`, or remove them",
+                key=True,
+            )
+        if execution.failover:
+            self._findings.add(
+                draft.scope.place,
+                (*path, "failover"),
+                "not-yet",
+                f"`failover` (of `{draft.id}`) is not available in this version",
+                hint=_LATER,
+                key=True,
+            )
+
     def _backend(self, draft: Draft, backend: str, origin: str, *within: str | int) -> None:
         path = (*self._path(draft, "execution", origin), *within)
         whose = "" if origin == "defaults" else f" (for `{draft.id}`)"
@@ -146,4 +168,17 @@ class PolicyResolver:
             f"there is no backend `{backend}`{whose}",
             hint=did_you_mean(backend, known)
             or f"Petal knows {listing(known)}; a plugin `petal-{backend}` may bring it",
+        )
+
+
+def check_run_timeout(scope: Scope, findings: Findings) -> None:
+    """Refuse a time limit of the whole run, which this version cannot keep."""
+    if scope.part.spec.run_timeout is not None:
+        findings.add(
+            scope.place,
+            ("run_timeout",),
+            "not-yet",
+            "`run_timeout` is not available in this version",
+            hint=_LATER,
+            key=True,
         )

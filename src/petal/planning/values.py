@@ -17,6 +17,10 @@ from petal.planning.annotations import type_text
 from petal.spec.pipeline import MISSING
 from petal.spec.views import Check, FileUse
 
+_GOT = re.compile(r"Expected `(.*)`, got `(.*)`", re.DOTALL)
+_FIELD = re.compile(r"Object (missing required|contains unknown) field `(.*)`", re.DOTALL)
+#: For values of exactly these types msgspec's word is final.
+_PLAIN = frozenset({bool, int, float, str, bytes, list, tuple, set, frozenset, dict, type(None)})
 _STEP = re.compile(r"\[(\d+)\]|\.([^.\[]+)")
 _AT = re.compile(r" - at `(?:key in )?\$([^`]*)`$", re.DOTALL)
 
@@ -95,15 +99,15 @@ def _convert(value: Any, bare: object, annotation: object, folder: str, lenient:
     try:
         return msgspec.convert(value, annotation, strict=not (lenient and isinstance(value, str)))
     except msgspec.ValidationError as error:
-        if _is_instance(value, bare):
+        if type(value) not in _PLAIN and _is_instance(value, bare):
             return value
         text = str(error)
         at = _AT.search(text)
-        raise BadValue(_say(value, bare, _AT.sub("", text)), at.group(1) if at else "") from None
+        raise _misfit(value, bare, _AT.sub("", text), at.group(1) if at else "") from None
     except (TypeError, NotImplementedError, RecursionError):
         # A type that msgspec does not know, such as a Callable or a class of the user's.
         if isinstance(bare, type) and not _is_instance(value, bare) and not hasattr(bare, "_is_protocol"):
-            raise BadValue(_say(value, bare, "")) from None
+            raise BadValue(_say(value, bare)) from None
         return value
 
 
@@ -141,20 +145,20 @@ def _with_paths(value: Any, bare: object, annotation: object, folder: str, lenie
     if bare is Path:
         if isinstance(value, str | os.PathLike) and os.fspath(value):
             return _path(os.fspath(value), folder)
-        raise BadValue(_say(value, bare, ""))
+        raise BadValue(_say(value, bare))
     if origin in (typing.Union, types.UnionType):
         for option in sorted(args, key=lambda a: a is Path):
             try:
                 return _convert(value, option, option, folder, lenient)
             except BadValue:
                 continue
-        raise BadValue(_say(value, bare, ""))
+        raise BadValue(_say(value, bare))
     if origin in (list, tuple, set, frozenset) and isinstance(value, list | tuple | set | frozenset):
         inner = [a for a in args if a is not Ellipsis]
         return origin(_convert(v, inner[0], inner[0], folder, lenient) for v in value)
     if origin is dict and isinstance(value, dict):
         return {k: _convert(v, args[1], args[1], folder, lenient) for k, v in value.items()}
-    raise BadValue(_say(value, bare, ""))
+    raise BadValue(_say(value, bare))
 
 
 def _path(text: Any, folder: str) -> Path:
@@ -165,10 +169,57 @@ def _path(text: Any, folder: str) -> Path:
     return Path(folder, text)
 
 
-def _say(value: Any, bare: object, reason: str) -> str:
-    if reason and not reason.startswith(("Expected `", "Object missing", "Object contains")):
-        return reason[0].lower() + reason[1:]
-    return f"{short(value)} is {kind_of(value)}, but {type_text(bare)} is wanted"
+def _misfit(value: Any, bare: object, reason: str, at: str) -> BadValue:
+    """Say in our own words what msgspec found wrong, and where inside the value."""
+    bad = BadValue("", at)
+    inner = _inside(value, bad.steps) if "[...]" not in at else MISSING
+    if inner is MISSING:
+        inner = value
+    got, field = _GOT.fullmatch(reason), _FIELD.fullmatch(reason)
+    if got and at and inner is value:
+        text = f"{short(value)} holds `{got.group(2)}` where `{got.group(1)}` is wanted"
+    elif got and at:
+        text = _say(inner, got.group(1).replace("array", "list").replace("object", "mapping"))
+    elif got:
+        text = _say(value, bare)
+    elif field:
+        text = f"the field `{field.group(2)}` is " + ("missing" if "missing" in reason else "not one it has")
+    elif reason.startswith("Invalid enum value"):
+        text = (
+            f"{short(inner)} is none of {', '.join(_choices(bare))}"
+            if inner is value
+            else f"{short(inner)} is not one of its values"
+        )
+    elif reason.startswith("Expected "):  # a constraint: Expected `int` >= 1
+        text = f"{short(inner)} is given, but {reason.removeprefix('Expected ')} is wanted"
+    else:
+        text = reason[:1].lower() + reason[1:]
+    return BadValue(text, at)
+
+
+def _inside(value: Any, steps: tuple[str | int, ...]) -> Any:
+    for step in steps:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return MISSING
+    return value
+
+
+def _choices(bare: object) -> list[str]:
+    """Write every value that an enum, a Literal, or a union with one takes."""
+    if isinstance(bare, type) and issubclass(bare, Enum):
+        return [repr(e.value) for e in bare]
+    if typing.get_origin(bare) is typing.Literal:
+        return [repr(a) for a in typing.get_args(bare)]
+    return [c for a in typing.get_args(bare) for c in _choices(a)]
+
+
+def _say(value: Any, wanted: object) -> str:
+    text = wanted if isinstance(wanted, str) else type_text(wanted)
+    if value is None:
+        return f"nothing (null) is given, but {text} is wanted"
+    return f"{short(value)} is {kind_of(value)}, but {text} is wanted"
 
 
 def kind_of(value: Any) -> str:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from petal.data.adapters import batch_rows, frame_of
 from petal.errors import DataError
 from petal.running.loop import LoopThread
 from petal.spec.context import Context
@@ -17,13 +18,14 @@ from petal.spec.views import View
 class Call:
     """An operator ready to be called for one node; a class operator's instance lives as long as this does."""
 
-    __slots__ = ("_instance", "_loop", "_params", "_spec", "_target")
+    __slots__ = ("_instance", "_loop", "_own_loop", "_params", "_spec", "_target")
 
     def __init__(self, spec: OperatorSpec, target: Any, params: Mapping[str, Any], loop: LoopThread) -> None:
         self._spec = spec
         self._target = target
         self._params = params
         self._loop = loop
+        self._own_loop: LoopThread | None = None
         self._instance: Any = None
 
     def __call__(self, inputs: Mapping[str, Any], context: Context) -> Any:
@@ -37,16 +39,30 @@ class Call:
         else:
             function = self._target
             arguments.update(self._params)
-        return plain_result(function(*self._positional(arguments), **arguments), spec, self._loop)
+        result = function(*self._positional(arguments), **arguments)
+        return plain_result(result, spec, self._loop_for(result))
+
+    def _loop_for(self, result: Any) -> LoopThread:
+        """Choose the event loop: a coroutine that reads a plain iterator would hold up all others on the shared one."""
+        if not (inspect.iscoroutine(result) or hasattr(result, "__aiter__")):
+            return self._loop
+        if not any(i.seen.view.streams and i.seen.container != "async" for i in self._spec.inputs):
+            return self._loop
+        self._own_loop = LoopThread()
+        return self._own_loop
 
     def close(self) -> None:
         """Close a class operator's instance, if it can be."""
         instance, self._instance = self._instance, None
-        close = getattr(instance, "close", None)
-        if close is not None:
-            result = close()
-            if inspect.isawaitable(result):
-                self._loop.run(_wait(result))
+        try:
+            close = getattr(instance, "close", None)
+            if close is not None:
+                result = close()
+                if inspect.isawaitable(result):
+                    (self._own_loop or self._loop).run(_wait(result))
+        finally:
+            if self._own_loop is not None:
+                self._own_loop.close()
 
     def _made(self, context: Context) -> Any:
         if self._instance is None:
@@ -97,12 +113,16 @@ async def _wait(work: Any) -> Any:
 
 
 def _as_iterator(result: Any, spec: OperatorSpec) -> Iterator[Any]:
-    if result is None or isinstance(result, str | bytes | Mapping) or not hasattr(result, "__iter__"):
+    iterable = (
+        hasattr(result, "__iter__") or hasattr(result, "__arrow_c_stream__") or hasattr(result, "collect")
+    )
+    if result is None or isinstance(result, str | bytes | Mapping) or not iterable:
         got = "None" if result is None else f"one {type(result).__name__}"
         raise DataError(
             f"{spec.name} says that it gives a stream, but it returned {got}",
             hint="`yield` the rows, or return a list or an iterator of them",
         )
-    if hasattr(result, "iter_slices") or type(result).__module__.startswith("polars"):
-        return iter([result])
-    return iter(result)
+    frame = frame_of(result)
+    if frame is None:
+        return iter(result)
+    return iter([frame]) if spec.outputs[0].seen.view is View.BATCHES else iter(batch_rows(frame))

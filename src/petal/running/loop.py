@@ -1,16 +1,19 @@
-"""One event loop on a thread of its own, shared by every coroutine of a run (S5.1)."""
+"""One event loop on a thread of its own, shared by every coroutine of a run (S5.1).
+
+asyncio is imported when the first coroutine comes: it costs more than all of a small run.
+"""
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 _END = object()
-#: Threads for plain iterators that coroutines read; each may wait for another, so there must be enough of them.
-_READERS = 1000
 
 
 class LoopThread:
@@ -24,15 +27,22 @@ class LoopThread:
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
+                import asyncio
+
+                from petal.running.readers import Readers
+
                 self._loop = asyncio.new_event_loop()
-                self._loop.set_default_executor(ThreadPoolExecutor(_READERS, thread_name_prefix="petal-read"))
+                self._loop.set_default_executor(Readers())
                 self._thread = threading.Thread(target=self._loop.run_forever, name="petal-loop", daemon=True)
                 self._thread.start()
             return self._loop
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine to its end and return what it returns; an interrupt cancels it."""
-        future = asyncio.run_coroutine_threadsafe(work, self._started())
+        loop = self._started()
+        import asyncio
+
+        future = asyncio.run_coroutine_threadsafe(work, loop)
         try:
             return future.result()
         except BaseException:
@@ -60,6 +70,7 @@ class LoopThread:
             self._loop = self._thread = None
         if loop is None or thread is None:
             return
+        import asyncio
 
         async def shut() -> None:
             await loop.shutdown_asyncgens()
@@ -69,7 +80,9 @@ class LoopThread:
             await asyncio.gather(*others, return_exceptions=True)
             await loop.shutdown_default_executor()
 
-        asyncio.run_coroutine_threadsafe(shut(), loop).result(5)
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(shut(), loop).result(5)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)
-        loop.close()
+        if not thread.is_alive():
+            loop.close()

@@ -43,21 +43,28 @@ class Watch:
 
 
 class Failure:
-    """The first failure in a chain, and the streams from outside that broke."""
+    """The first failure in a chain, and the streams from outside that broke.
 
-    __slots__ = ("broken", "error", "index")
+    Attributes:
+        index: The node that raised first, or None.
+        errors: What nodes raised: the first one, and those that failed to publish what they wrote.
+        broken: The nodes whose streams from outside broke.
+    """
+
+    __slots__ = ("broken", "errors", "index")
 
     def __init__(self) -> None:
         self.index: int | None = None
-        self.error: BaseException | None = None
+        self.errors: dict[int, BaseException] = {}
         self.broken: set[int] = set()
 
     def note(self, index: int, error: BaseException) -> None:
         """Remember that ``error`` came out of the node's own code, unless another came before."""
-        if isinstance(error, Stopped | GeneratorExit) or _comes_from_broken(error):
+        if isinstance(error, Stopped | GeneratorExit | KeyboardInterrupt) or _comes_from_broken(error):
             return
-        if self.error is None:
-            self.index, self.error = index, error
+        if self.index is None:
+            self.index = index
+            self.errors[index] = error
 
 
 def _comes_from_broken(error: BaseException | None) -> bool:

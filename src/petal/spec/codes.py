@@ -87,7 +87,7 @@ _SHAPE: Final = {
     ),
     "bad-value": _error(
         "A value is of the right kind but cannot be used.",
-        "It is empty, or holds a reference where none is resolved.",
+        "It is empty, does not have the declared type, fails a check of the operator, or holds a reference where none can stand.",
         "Write what the hint says.",
     ),
     "bad-id": _error(
@@ -127,5 +127,316 @@ _SHAPE: Final = {
     ),
 }
 
+#: What the names of a pipeline mean, and how its nodes are tied together (``planning/``).
+_WIRING: Final = {
+    "unknown-operator": _error(
+        "No operator has the name that a node gives as its `type`.",
+        "The name is looked up among the operators of the pipeline, of its `plugins`, of Petal and of installed plugins.",
+        "Correct the name, or name the Python file or package that brings the operator under `plugins`.",
+    ),
+    "not-yet": _error(
+        "The pipeline asks for something that this version of Petal cannot do.",
+        "Ignoring it would promise a retry, a cache or a backend that is not there.",
+        "Remove it, or use the version that the hint names.",
+    ),
+    "unknown-node": _error(
+        "A name stands for no node and no module of this pipeline.",
+        "Edges, `inputs`, `after`, `outputs`, targets and overrides name the nodes of the same file by their ids.",
+        "Correct the id, or add the node.",
+    ),
+    "unknown-input": _error(
+        "A node, module or pipeline has no input of that name.",
+        "Inputs are the positional parameters of a function, and the names under `inputs` of a module's file.",
+        "Use one of the names in the hint; what is a parameter belongs under `params`.",
+    ),
+    "unknown-port": _error(
+        "A node or module has no output of that name.",
+        "`node.port` needs an operator with several outputs, `module.output` an entry under `outputs` of its file.",
+        "Use one of the names in the hint, or declare the output in the module's file.",
+    ),
+    "no-output": _error(
+        "A node that returns nothing is used as the source of data.",
+        "A sink ends its branch: nothing could flow along such an edge.",
+        "For order alone write `after: [sink]` at the other node.",
+    ),
+    "unbound-input": _error(
+        "Nothing feeds an input that has no default.",
+        "Each input takes an entry under `inputs`, an edge, a node or pipeline input of its name, or its default.",
+        "Bind it in one of these ways, or declare it as an input of the pipeline: `inputs: [name]`.",
+    ),
+    "bound-twice": _error(
+        "Two things feed one input.",
+        "Only one of them could be passed to the operator.",
+        "Remove one, or join the streams with a ListMerger node.",
+    ),
+    "surplus-edge": _error(
+        "An edge leads to a node or module that has no input left for it.",
+        "Edges without a port fill the inputs in the order of the operator's signature.",
+        "Remove the edge, name its port (`node.input`), or join the streams with a ListMerger node.",
+    ),
+    "cycle": _error(
+        "Nodes wait for each other in a circle, which the message shows.",
+        "Data flows one way: none of these nodes could ever start.",
+        "Remove one of the edges that are shown.",
+    ),
+    "type-mismatch": _error(
+        "What one end of an edge gives is certainly not what the other end takes.",
+        "Element types are compared after the views are adapted; one value is never taken apart into rows.",
+        "Put a node between the two that converts, or correct an annotation.",
+    ),
+    "duplicate-target": _error(
+        "Two sinks of one run write the same file.",
+        "The one that ends last would replace what the other wrote.",
+        "Give each a file of its own, or merge the streams before one sink.",
+    ),
+    "implied-input": Code(
+        Severity.WARNING,
+        "An input of a pipeline written in Python is fed by no node, so it becomes an input of the pipeline.",
+        "That is often meant, and sometimes a misspelt name.",
+        "Give it with `run(inputs=...)` or `--input`, or correct the name to that of a node.",
+    ),
+    "missing-input": _error(
+        "A pipeline is to run, but an input that must be given has no value.",
+        "The input has no default, so a node would be called without it.",
+        "Give it: `--input name=value`, or `run(inputs={...})`.",
+    ),
+}
+
+#: The values of parameters, and how nodes are run (``planning/``).
+_VALUES: Final = {
+    "missing-param": _error(
+        "A parameter without a default is not given.",
+        "The operator could not be called without it.",
+        "Write it under `params` of the node.",
+    ),
+    "unknown-param": _error(
+        "An operator, module or pipeline has no parameter of that name.",
+        "It would have no effect, and is most often a misspelling of one that has.",
+        "Correct the name, or remove it; `petal describe OPERATOR` lists all.",
+    ),
+    "unknown-reference": _error(
+        "A `${...}` reference means nothing.",
+        "References are `${params.NAME}` to a parameter of the same file, `${env:NAME}` and `${secret:env/NAME}`.",
+        "Correct it, or add the parameter under `params`; text that is meant as it stands is written `$${`.",
+    ),
+    "unset-variable": _error(
+        "An environment variable that a reference names is not set.",
+        "An empty value would only fail later, and less clearly.",
+        "Set the variable before the run, or write the value.",
+    ),
+    "unknown-backend": _error(
+        "No backend has that name.",
+        "Petal and its plugins bring backends by name; the node could not be run anywhere.",
+        "Correct the name, or install the plugin that brings the backend.",
+    ),
+    "unresolved-annotation": Code(
+        Severity.WARNING,
+        "An annotation of an operator cannot be resolved and counts as absent.",
+        "Its values are not checked; the usual cause is a name that is imported under `TYPE_CHECKING` only.",
+        "Import the name at run time.",
+    ),
+}
+
+#: Files that a pipeline names, and the Python in them (``app/``, ``code/``, ``plugin/``).
+_FILES: Final = {
+    "no-such-file": _error(
+        "A pipeline file is not there, or cannot be read.",
+        "A module's path is relative to the file that names it.",
+        "Correct the path.",
+    ),
+    "unknown-format": _error(
+        "A file's ending is not one of those of pipeline files.",
+        "The ending says which language the file is in: .yaml, .yml, .json, .toml or .py.",
+        "Rename the file by what it holds.",
+    ),
+    "outside-project": _error(
+        "A module or plugin file does not lie beneath the project.",
+        "A pipeline may load files of its own project only: what is beneath the nearest `pyproject.toml`, else its folder.",
+        "Move the file, or install it as a package.",
+    ),
+    "module-recursion": _error(
+        "A module contains itself, directly or through others; the message shows the files.",
+        "It could be opened without end.",
+        "Move what both need into a file of its own.",
+    ),
+    "python-missing": _error(
+        "A Python file, module or plugin that the pipeline names is not there.",
+        "Its operators would be unknown.",
+        "Correct the path or name, or install the package.",
+    ),
+    "python-unreadable": _error(
+        "A Python file cannot be read.",
+        "The permissions of the file or of a folder above it do not allow it.",
+        "Change the permissions.",
+    ),
+    "python-syntax": _error(
+        "A Python file has a syntax error.",
+        "Python cannot read the file, so its operators are unknown.",
+        "Correct the line that the message names.",
+    ),
+    "python-import": _error(
+        "A Python file raised an exception while it was imported.",
+        "Files that a pipeline names are imported to find their operators.",
+        "Correct the line that the message names; code that does things belongs inside functions.",
+    ),
+    "needs-code": _error(
+        "The pipeline is a Python file, and importing it was not allowed.",
+        "`--no-code` imports nothing, and such a pipeline is made by its import.",
+        "Leave `--no-code` out, if you trust the file.",
+    ),
+    "which-pipeline": _error(
+        "A Python file holds several pipelines.",
+        "Petal would have to guess which one is meant.",
+        "Name it: `file.py:name`.",
+    ),
+    "operator-clash": _error(
+        "Two operators of one scope have the same name.",
+        "Which of the two a node means would depend on who came first.",
+        "Rename one with `@operator(name=...)`, or name the plugin that is meant.",
+    ),
+    "operator-broken": _error(
+        "An operator is known, but its module cannot be imported.",
+        "Something that it needs is missing, or its package is damaged.",
+        "Install what the message names, or reinstall the package.",
+    ),
+    "broken-plugin": _error(
+        "An installed plugin that the pipeline names is broken or switched off.",
+        "What it brings would be missing.",
+        "`petal plugins` shows the reason; reinstall or enable it.",
+    ),
+    "bad-plugin": _error(
+        "A plugin implements a hook in a way that cannot be called, or returns what cannot be used.",
+        "Its part would be left out silently.",
+        "Correct the plugin; `petal.testing` has a suite that checks it.",
+    ),
+    "plugin-clash": _error(
+        "Two plugins bring different things under one name.",
+        "Which of the two is used would depend on who came first.",
+        "Name the one that is meant under `plugins`, or uninstall one.",
+    ),
+    "unknown-plugin": _error(
+        "No plugin of that name is installed.",
+        "`-p` and `plugins` take the names of installed plugins.",
+        "Correct the name, or install the package.",
+    ),
+}
+
+#: Operators, decorators and ``node()`` in Python (``spec/signature.py``, ``authoring/``).
+_PYTHON: Final = {
+    "bad-definition": _error(
+        "An operator, decorator or `node()` call cannot work.",
+        "It is refused where it is written rather than in a run.",
+        "Do what the hint says.",
+    ),
+    "bad-signature": _error(
+        "The parameters of an operator cannot be inputs and parameters of a node.",
+        "Positional parameters are inputs and keyword-only ones parameters, so that both can be checked before a run.",
+        "Change the signature as the hint says.",
+    ),
+    "not-an-operator": _error(
+        "An object is no operator.",
+        "An operator is a function, or a class with a method `process`.",
+        "Give one of these, or `node(...)`.",
+    ),
+    "decorated-twice": _error(
+        "An operator has the same policy twice.",
+        "Which of the two holds would depend on the order of the decorators.",
+        "Remove one.",
+    ),
+    "bad-duration": _error(
+        "A duration cannot be read, or is not positive.",
+        "Durations are seconds, or text such as `30s`, `5m`, `1h30m` and `250ms`.",
+        "Write one of these.",
+    ),
+}
+
+#: What ends a command or a run (``errors.py`` draws the tree).
+_RUNNING: Final = {
+    "error": _error("Something failed.", "The message says what.", "Do what the hint says."),
+    "usage": _error(
+        "An argument of a command or of a function is wrong.",
+        "Nothing was started.",
+        "See `petal COMMAND --help`.",
+    ),
+    "unknown-command": _error(
+        "There is no such command.",
+        "Neither Petal nor a plugin brings it.",
+        "Correct the name; `petal --help` lists all.",
+    ),
+    "unknown-name": _error(
+        "There is nothing of that name to describe.",
+        "Operators, plugins and codes can be described.",
+        "Correct the name.",
+    ),
+    "exists": _error(
+        "The file to be written is there already.",
+        "A command does not replace a file that it did not make.",
+        "Remove it, or write to another.",
+    ),
+    "bad-override": _error(
+        "A value that is given instead of running a node does not fit what the node returns.",
+        "Its consumers would fail on it.",
+        "Give a value of the type that the message names.",
+    ),
+    "invalid-pipeline": _error(
+        "The pipeline has mistakes.",
+        "Nothing was run.",
+        "Correct what the findings name; `petal validate` shows all.",
+    ),
+    "environment": _error(
+        "Something that Petal needs on this machine is missing or cannot be used.",
+        "Nothing was run.",
+        "Do what the hint says; `petal doctor` checks the rest.",
+    ),
+    "missing-secret": _error(
+        "A secret that a parameter refers to is not there.",
+        "Secrets are looked up by the process that uses them, when it uses them.",
+        "Set it where the reference says.",
+    ),
+    "node-failed": _error(
+        "A node did not succeed.",
+        "Its own code, its data or its backend failed; what is downstream was skipped.",
+        "The message names the cause; correct it and run again.",
+    ),
+    "data": _error(
+        "A value does not fit what a node takes.",
+        "Values are checked where a type is declared.",
+        "Correct the data, or the annotation.",
+    ),
+    "bad-row": _error(
+        "A row of a file or stream is wrong.",
+        "The message names its number and field.",
+        "Correct the row, or the reader's parameters.",
+    ),
+    "stream-consumed": _error(
+        "A stream was iterated a second time.",
+        "A stream is read once, whoever feeds it.",
+        "Annotate the input `list[T]` to have all of it at hand.",
+    ),
+    "output": _error(
+        "A file could not be written or published.",
+        "The target is as it was before the run.",
+        "Check the folder, its permissions and the space that is left.",
+    ),
+    "not-kept": _error(
+        "An output that was not kept is read.",
+        "A run keeps the outputs of its targets; others are freed after their last consumer.",
+        "Name the node as a target: `run(targets=[...])`.",
+    ),
+    "interrupted": _error(
+        "A signal or a time limit stopped the run.",
+        "What had not been published is not there.",
+        "Run it again.",
+    ),
+}
+
 #: Every code with its description; codes are stable.
-CODES: Final[dict[str, Code]] = {**_TEXT, **_SHAPE}
+CODES: Final[dict[str, Code]] = {
+    **_TEXT,
+    **_SHAPE,
+    **_WIRING,
+    **_VALUES,
+    **_FILES,
+    **_PYTHON,
+    **_RUNNING,
+}

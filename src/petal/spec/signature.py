@@ -95,6 +95,7 @@ def check_shape(obj: Any) -> None:
         describe(obj)
     call = _process_of(obj)
     _refuse_double_star(call, f"{obj.__qualname__}.process")
+    _check_method(call, f"{obj.__qualname__}.process", "process(self, ...)")
     for slot in _slots(call, skip_first=True):
         if slot.keyword_only:
             raise DefinitionError(
@@ -105,6 +106,7 @@ def check_shape(obj: Any) -> None:
     init = obj.__init__
     if isinstance(init, FunctionType):
         _refuse_double_star(init, f"{obj.__qualname__}.__init__")
+        _check_method(init, f"{obj.__qualname__}.__init__", "__init__(self, ...)")
         for slot in _slots(init, skip_first=True):
             if slot.variadic:
                 raise DefinitionError(
@@ -120,6 +122,17 @@ def _refuse_double_star(fn: FunctionType, where: str) -> None:
         raise DefinitionError(
             f"`{where}` takes `**{_double_star_name(code)}`, so its parameters cannot be checked before a run",
             hint="name the parameters: keyword-only arguments (after a bare `*`) are parameters",
+            code="bad-signature",
+        )
+
+
+def _check_method(fn: FunctionType, where: str, remedy: str) -> None:
+    if fn.__code__.co_posonlyargcount > 1:
+        _refuse_positional_only(where)
+    if not fn.__code__.co_argcount:
+        raise DefinitionError(
+            f"`{where}` takes no `self`, so it cannot be called on an instance",
+            hint=f"define it as `def {remedy}`",
             code="bad-signature",
         )
 

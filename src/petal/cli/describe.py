@@ -1,0 +1,154 @@
+"""``petal describe``: say what operators, backends and diagnostic codes there are, and what each is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from petal.cli.options import debug_option, json_option, open_pipeline, open_session, plugin_option
+from petal.cli.output import err, out, out_json, table
+from petal.errors import PetalError, UsageError
+
+if TYPE_CHECKING:
+    from petal.app.session import Session
+    from petal.plugin.registry import Scopes
+
+_LISTS = ("operators", "backends", "codes")
+
+
+@click.command("describe", short_help="Say what operators, backends and diagnostic codes there are.")
+@click.argument("name", metavar="[operators|backends|codes|NAME]", default="operators")
+@click.option("-f", "--file", metavar="FILE", help="Describe what this pipeline can name, its own operators included.")
+@json_option
+@click.option("--markdown", metavar="DIR", help="Write the reference pages of Petal's own operators, codes and commands into DIR.")
+@plugin_option
+@debug_option
+def command(
+    name: str,
+    file: str | None,
+    as_json: bool,
+    markdown: str | None,
+    plugins: tuple[str, ...],
+) -> int:
+    """List the operators, the backends or the codes of diagnostics; or describe one operator or code.
+
+    All of it comes from the operators' signatures and docstrings.
+    """
+    if markdown is not None:
+        return _write_pages(Path(markdown))
+    if name == "codes":
+        return _codes(as_json)
+    session = open_session(plugins)
+    if name == "backends":
+        return _backends(session, as_json)
+    from petal.cli.operator_view import names_of
+
+    pipeline = None if file is None else open_pipeline(file, session)
+    names = names_of(session, pipeline)
+    return _operators(names, as_json) if name == "operators" else _one(name, names, as_json)
+
+
+def _operators(names: Scopes, as_json: bool) -> int:
+    from petal.cli.operator_view import all_operators, rows_of, summary_record
+
+    found, problems = all_operators(names)
+    for text in problems:
+        err(f"warning: {text}")
+    if as_json:
+        out_json([summary_record(operator) for operator in found])
+    else:
+        out(table(rows_of(found)))
+    return 0
+
+
+def backend_records(session: Session) -> list[dict[str, Any]]:
+    """Return the backends that there are, and those that are known of."""
+    from petal.planning.policies import KNOWN_BACKENDS
+
+    records = [{"name": "local", "available": True, "summary": "this process: threads made on demand"}]
+    brought = session.plugins.backends()
+    records += [{"name": n, "available": True, "summary": (b.__doc__ or "").partition("\n")[0]} for n, b in brought.items()]
+    records += [
+        {"name": n, "available": False, "summary": text} for n, text in KNOWN_BACKENDS.items() if n not in brought
+    ]
+    return records
+
+
+def _backends(session: Session, as_json: bool) -> int:
+    session.plugins.plugins()
+    records = backend_records(session)
+    if as_json:
+        out_json(records)
+    else:
+        out(table([(r["name"], "available" if r["available"] else "not yet", r["summary"]) for r in records]))
+    return 0
+
+
+def _codes(as_json: bool) -> int:
+    from petal.spec.codes import CODES
+
+    if as_json:
+        out_json([_code_record(code) for code in sorted(CODES)])
+    else:
+        out(table([(code, CODES[code].severity.value, CODES[code].summary) for code in sorted(CODES)]))
+    return 0
+
+
+def _code_record(name: str) -> dict[str, Any]:
+    from petal.spec.codes import CODES
+
+    code = CODES[name]
+    return {
+        "code": name,
+        "severity": code.severity.value,
+        "summary": code.summary,
+        "why": code.why,
+        "remedy": code.remedy,
+    }
+
+
+def _one(name: str, names: Scopes, as_json: bool) -> int:
+    from petal.cli.operator_view import operator_record, operator_text
+    from petal.spec.codes import CODES
+
+    if name in CODES:
+        record = _code_record(name)
+        rows = [("why", record["why"]), ("remedy", record["remedy"])]
+        text = f"{name} ({record['severity']}): {record['summary']}\n{table(rows, indent='  ')}"
+    else:
+        operator = names.find(name)
+        if operator is None:
+            raise _unknown(name, names)
+        record = operator_record(operator)
+        text = operator_text(record)
+    if as_json:
+        out_json(record)
+    else:
+        out(text)
+    return 0
+
+
+def _unknown(name: str, names: Scopes) -> PetalError:
+    from petal.planning.findings import did_you_mean, listing
+    from petal.spec.codes import CODES
+
+    close = names.close_matches(name)
+    hint = f"did you mean {listing(close)}?" if close else did_you_mean(name, [*CODES, *_LISTS])
+    return UsageError(
+        f"there is no operator or code `{name}`",
+        hint=hint or "`petal describe operators` and `petal describe codes` list all",
+        code="unknown-name",
+    )
+
+
+def _write_pages(folder: Path) -> int:
+    from petal.cli.reference import reference_pages
+    from petal.data.files import write_text
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in reference_pages().items():
+        write_text(folder / name, text)
+        err(f"wrote {folder / name}")
+    return 0

@@ -1,0 +1,172 @@
+"""Show a plan: as a picture, as text that says where every policy came from, as plain data."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from petal.app.pipeline import plan_edges
+from petal.cli.output import is_unicode, plain, table, visible
+from petal.planning import picture
+from petal.planning.policies import default_effects
+from petal.spec.pipeline import MISSING
+from petal.spec.plan import Constant, FromNode, Plan
+from petal.spec.policy import POLICY_NAMES, Cache, Execution, Policies, Retry, duration_text
+
+if TYPE_CHECKING:
+    from petal.spec.plan import Binding, Link
+
+BUILT_IN: Final = "built-in"
+
+
+def picture_of(plan: Plan, *, ascii: bool = False, width: int | None = None) -> str:
+    """Draw a plan for the terminal on stdout."""
+    if width is None and sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+    nodes, edges = plan_edges(plan)
+    return picture.draw(plan.name, nodes, edges, ascii=ascii or not is_unicode(sys.stdout), width=width)
+
+
+def plan_record(plan: Plan) -> dict[str, Any]:
+    """Return a plan as plain data; secrets are the references that the author wrote."""
+    stages = _stage_numbers(plan)
+    ids = [node.id for node in plan.nodes]
+    return {
+        "name": plan.name,
+        "file": plan.file,
+        "run_timeout": plan.run_timeout,
+        "targets": [ids[i] for i in plan.targets],
+        "nodes": [_node(plan, i, stages.get(i)) for i in range(len(ids))],
+        "stages": [
+            {
+                "stage": number,
+                "nodes": [ids[i] for i in stage.nodes],
+                "links": [_link(link, ids) for link in stage.links],
+            }
+            for number, stage in enumerate(plan.stages, 1)
+        ],
+        "overrides": [ids[i] for i in plan.overrides],
+    }
+
+
+def plan_text(plan: Plan, *, ascii: bool = False) -> str:
+    """Return a plan for people: the picture, then each node with its stage and its policies."""
+    record = plan_record(plan)
+    parts = [picture_of(plan, ascii=ascii), ""]
+    for node in record["nodes"]:
+        parts += [_node_text(node), ""]
+    for stage in record["stages"]:
+        parts.append(f"stage {stage['stage']}: {', '.join(stage['nodes'])} run as one, row by row")
+        for link in stage["links"]:
+            if link["spill"]:
+                target = f"{link['to']}.{link['input']}"
+                parts.append(f"  rows from {link['from']} to {target} may spill to disk: {link['to']} waits for others")
+    if plan.run_timeout is not None:
+        parts.append(f"run_timeout: {duration_text(plan.run_timeout)}")
+    return "\n".join(parts).rstrip()
+
+
+def policies_record(policies: Policies) -> dict[str, Any]:
+    """Return the policies that an operator's decorators say."""
+    return {n: plain(v) for n in POLICY_NAMES if (v := getattr(policies, n)) is not None}
+
+
+def policy_text(name: str, value: Any) -> str:
+    """Return a policy's value in a few words."""
+    if value is None or value is False:
+        return "1 attempt" if name == "retry" else "off"
+    if isinstance(value, Execution):
+        settings = "".join(f", {k}={plain(v)}" for k, v in value.settings.items())
+        failover = f", failover {' '.join(value.failover)}" if value.failover else ""
+        return value.backend + settings + failover
+    if isinstance(value, Retry):
+        return f"{value.max_attempts} attempts, {duration_text(value.delay) if value.delay else 'no delay'}"
+    if isinstance(value, Cache):
+        return "on" if value.ttl is None else f"on, for {duration_text(value.ttl)}"
+    if isinstance(value, float | int) and name == "timeout":
+        return duration_text(float(value))
+    if name == "batch":
+        return f"{value.size} rows, {value.in_flight} in flight"
+    return str(getattr(value, "value", value))
+
+
+def _stage_numbers(plan: Plan) -> dict[int, int]:
+    return {i: number for number, stage in enumerate(plan.stages, 1) for i in stage.nodes}
+
+
+def _node(plan: Plan, index: int, stage: int | None) -> dict[str, Any]:
+    node = plan.nodes[index]
+    spec = plan.operators[node.operator]
+    resolved = node.policies
+    policies: dict[str, Any] = {}
+    for name in POLICY_NAMES:
+        value = getattr(resolved, name, None)
+        if resolved is None and name in ("execution", "effects"):
+            value = Execution() if name == "execution" else default_effects(spec)
+        origin = resolved.origins.get(name, BUILT_IN) if resolved else BUILT_IN
+        policies[name] = {"value": plain(value), "origin": origin, "text": policy_text(name, value)}
+    return {
+        "id": node.id,
+        "type": spec.name,
+        "kind": spec.kind.value,
+        "ref": spec.ref,
+        "backend": resolved.execution.backend if resolved else "local",
+        "stage": stage,
+        "runs": index not in plan.overrides,
+        "params": {name: plain(value) for name, value in node.params.items()},
+        "inputs": {name: _input(binding, plan) for name, binding in node.inputs.items()},
+        "after": [plan.nodes[i].id for i in node.after],
+        "spill": _spilled(plan, index),
+        "policies": policies,
+    }
+
+
+def _input(binding: Binding | tuple[Binding, ...], plan: Plan) -> Any:
+    if isinstance(binding, tuple):
+        return [_input(one, plan) for one in binding]
+    if isinstance(binding, FromNode):
+        return {"node": plan.nodes[binding.node].id, "port": binding.port}
+    assert isinstance(binding, Constant)
+    return {"value": None if binding.value is MISSING else plain(binding.value), "origin": binding.origin}
+
+
+def _spilled(plan: Plan, index: int) -> list[str]:
+    """Return the inputs whose rows may wait on disk."""
+    return [link.input for stage in plan.stages for link in stage.links if link.target == index and link.spill]
+
+
+def _link(link: Link, ids: list[str]) -> dict[str, Any]:
+    return {
+        "from": ids[link.source],
+        "port": link.port,
+        "to": ids[link.target],
+        "input": link.input,
+        "spill": link.spill,
+    }
+
+
+def _node_text(node: dict[str, Any]) -> str:
+    stage = f", stage {node['stage']}" if node["stage"] else ""
+    given = "" if node["runs"] else ", not run: its value is given"
+    lines = [f"{node['id']}: {node['type']} ({node['kind']}) on {node['backend']}{stage}{given}"]
+    rows = [(name, visible(_short(value))) for name, value in node["params"].items()]
+    rows += [(name, _input_text(source)) for name, source in node["inputs"].items()]
+    rows += [("after", ", ".join(node["after"]))] if node["after"] else []
+    rows += [(name, f"{policy['text']} ({policy['origin']})") for name, policy in node["policies"].items()]
+    return "\n".join([*lines, table(rows, indent="    ")])
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else text[:99] + "…"
+
+
+def _input_text(source: Any) -> str:
+    if isinstance(source, list):
+        return "<- " + (", ".join(_input_text(one).removeprefix("<- ") for one in source) or "nothing")
+    if "node" in source:
+        port = "" if source["port"] == "output" else f".{source['port']}"
+        return f"<- {source['node']}{port}"
+    return f"<- {visible(_short(source['value']))} ({source['origin']})"
+

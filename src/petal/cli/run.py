@@ -1,0 +1,196 @@
+"""``petal run``: run a pipeline and show what happens."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack, nullcontext, redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+import click
+from msgspec import Struct
+
+from petal.cli.options import open_pipeline, open_session, planning_options, plugin_option, request_of
+from petal.cli.output import has_colours, is_terminal, is_unicode, out, out_json, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from petal.app.pipeline import Pipeline
+    from petal.execution.result import RunResult
+    from petal.planning.build import Planned
+    from petal.spec.diagnostic import Diagnostic
+    from petal.spec.event import Event
+    from petal.spec.plan import Plan
+
+
+class Look(Struct, frozen=True):
+    """How a run is shown: quietly, as JSON, as log records, with progress, with full tracebacks."""
+
+    as_json: bool
+    quiet: bool
+    log_format: Any
+    progress: bool
+    debug: bool
+
+
+@click.command("run", short_help="Run a pipeline.")
+@click.argument("file", metavar="FILE")
+@planning_options
+@click.option("--workers", type=click.IntRange(min=1), default=64, show_default=True, help="Nodes that may wait at the same time.")
+@click.option("--fail-fast", is_flag=True, help="Stop everything at the first failure.")
+@click.option("--dry-run", is_flag=True, help="Print the picture; run and write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result, or with --dry-run the plan, as JSON.")
+@click.option("--log-format", type=click.Choice(["console", "json"]), help="Write full log records to stderr.")
+@plugin_option
+@click.option("-q", "--quiet", is_flag=True, help="Show errors only.")
+@click.option("--debug", is_flag=True, help="Show full tracebacks, and with --log-format everybody's debug records.")
+@click.option("--no-progress", is_flag=True, help="Show no progress on a terminal.")
+def command(
+    file: str,
+    params: tuple[str, ...],
+    settings: tuple[str, ...],
+    inputs: tuple[str, ...],
+    targets: tuple[str, ...],
+    backends: tuple[str, ...],
+    workers: int,
+    fail_fast: bool,
+    dry_run: bool,
+    as_json: bool,
+    log_format: str | None,
+    plugins: tuple[str, ...],
+    quiet: bool,
+    debug: bool,
+    no_progress: bool,
+) -> int:
+    """Run the pipeline in FILE: YAML, JSON, TOML, x.py, or x.py:name for one of several in a Python file.
+
+    Its Python files are imported, also with --dry-run. Results go to stdout where a node writes to `-` or
+    --json is given; everything else goes to stderr.
+    """
+    request = request_of(params, settings, inputs, targets, backends, to_run=not dry_run)
+    session = open_session(plugins)
+    pipeline = open_pipeline(file, session)
+    with redirect_stdout(sys.stderr):
+        plan, planned = pipeline.checked(request)
+    look = Look(as_json, quiet, log_format, not no_progress, debug)
+    if dry_run:
+        _warn(planned.findings, session.plugins.warnings, look)
+        _show_plan(plan, as_json)
+        return 0
+    with ExitStack() as stack:
+        if log_format is not None:
+            from petal.metadata.logs import logging_to
+
+            stack.enter_context(logging_to(sys.stderr, look.log_format, colours=has_colours(sys.stderr), debug=debug, quiet=quiet))
+        _warn(planned.findings, session.plugins.warnings, look)
+        listeners = _listeners(plan, look, stack)
+        result = _run(pipeline, planned, listeners, look, workers, fail_fast)
+        result.outputs.close()
+        _show_failures(result, look)
+    if as_json:
+        out_json(result.as_record())
+    return 0 if result.status == "succeeded" else 1
+
+
+def _run(
+    pipeline: Pipeline, planned: Planned, listeners: list[Any], look: Look, workers: int, fail_fast: bool
+) -> RunResult:
+    from petal.execution.engine import Options
+    from petal.execution.signals import Interrupt
+
+    options = Options(workers=workers, fail_fast=fail_fast)
+    try:
+        with redirect_stdout(sys.stderr) if look.as_json else nullcontext():
+            return pipeline.execute(planned, options, listeners, details=look.log_format is not None)
+    except Interrupt as interrupt:
+        if interrupt.result is not None:
+            interrupt.result.outputs.close()
+            if look.as_json:
+                out_json(interrupt.result.as_record())
+        raise
+
+
+def _listeners(plan: Plan, look: Look, stack: ExitStack) -> list[Callable[[Event], None]]:
+    """Make what shows the run: nothing, log records (which the bus writes), or lines and progress."""
+    if look.quiet or look.log_format is not None:
+        return []
+    from petal.metadata.console import Console
+
+    stream, listeners = sys.stderr, list[Any]()
+
+    def to_stream(line: str) -> None:
+        write(stream, line + "\n")
+
+    show: Callable[[str], None] = to_stream
+    if look.progress and is_terminal(stream):
+        from petal.metadata.progress import Progress
+
+        progress = stack.enter_context(Progress(stream))
+        listeners.append(progress)
+        show = progress.write
+    names = [(node.id, node.operator) for node in plan.nodes]
+    return [*listeners, Console(show, names, unicode=is_unicode(stream), colour=has_colours(stream))]
+
+
+def _warn(findings: list[Diagnostic], warnings: list[str], look: Look) -> None:
+    """Show what keeps nothing from running."""
+    if look.quiet or not (findings or warnings):
+        return
+    if look.log_format is None:
+        from petal.cli.failure import show_warnings
+
+        show_warnings(findings, warnings)
+        return
+    from petal.metadata.logs import log_finding, log_warning
+
+    for finding in findings:
+        log_finding(finding)
+    for text in warnings:
+        log_warning(text)
+
+
+def _show_failures(result: RunResult, look: Look) -> None:
+    """Show each node that failed. A reader of stdout that went away is no failure to speak of."""
+    errors = [node.error for node in result.nodes.values() if node.error is not None]
+    for error in errors:
+        if _is_broken_pipe(error):
+            raise BrokenPipeError
+        if look.log_format is not None:
+            from petal.metadata.logs import log_failure
+
+            log_failure(error)
+        else:
+            from petal.cli.failure import show_failure
+
+            show_failure(error, debug=look.debug)
+
+
+def _is_broken_pipe(error: BaseException | None) -> bool:
+    """Say whether a node failed because nobody reads the standard output any more."""
+    for _ in range(10):
+        if error is None:
+            return False
+        if isinstance(error, BrokenPipeError):
+            return _stdout_is_broken()
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _stdout_is_broken() -> bool:
+    import select
+
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(flags & (select.POLLERR | select.POLLHUP) for _, flags in poll.poll(0))
+    except (OSError, ValueError):
+        return False
+
+
+def _show_plan(plan: Plan, as_json: bool) -> None:
+    from petal.cli.plan_view import picture_of, plan_record
+
+    if as_json:
+        out_json(plan_record(plan))
+    else:
+        out(picture_of(plan))

@@ -1,0 +1,3 @@
+"""Import what there is not."""
+
+import a_package_that_nobody_has

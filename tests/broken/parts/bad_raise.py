@@ -1,0 +1,4 @@
+"""Fail while it is imported."""
+
+TABLE = {"a": 1}
+LIMIT = TABLE["b"]

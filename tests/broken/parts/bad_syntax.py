@@ -1,0 +1,4 @@
+"""Hold a mistake of Python."""
+
+def broken(lines:
+    return lines
