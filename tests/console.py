@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 _FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _NAMED = re.compile(r"# ([\w-]+\.\w+)\n")
-_NODE = re.compile(r"[✔✘] [^: ]+ ")
+_NODE = re.compile(r"[✔✘–] [^: ]+ ")
 #: What a README shows in place of the folder in which its commands run.
 SHOWN_FOLDER = "/srv/project"
 _MARK = "--- end of a command ---"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 from petal.errors import PetalError
@@ -26,6 +28,17 @@ def test_it_has_exactly_two_commands_to_set_up() -> None:
     assert install == "pip install ."
     assert (ROOT / shlex.split(example)[2]).is_file()
     assert test_all.startswith("pip install -e '.[dev]' && python -m pytest")
+
+
+def test_ci_takes_its_commands_from_there() -> None:
+    script = ROOT / ".ci/run"
+    assert os.access(script, os.X_OK)
+    text = script.read_text(encoding="utf-8")
+    [function] = [line for line in text.splitlines() if line.startswith("command_of_readme()")]
+    commands = f"{function}\ncommand_of_readme 1\ncommand_of_readme 2"
+    done = subprocess.run(["bash", "-c", commands], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "".join(b.text for b in blocks(TEXT, "sh"))
+    assert "petal run" not in text
 
 
 def test_the_examples_of_its_table_are_those_that_are_there() -> None:
@@ -80,14 +93,14 @@ def test_a_wrong_output_is_found(tmp_path: Path) -> None:
         "```console\n$ python kept.py\nkept\n```\n"
     )
     wrong = play(readme, tmp_path, environment(tmp_path / "bin"))
-    assert [re.search(r"README\.md:(\d+)", w)[1] for w in wrong] == ["2", "12", "15"]  # type: ignore[index]
+    assert [re.search(r"README\.md:(\d+)", w)[1] for w in wrong] == ["2", "11", "14"]  # type: ignore[index]
     assert "`echo b` prints\nb\n" in wrong[0]
     assert "Nonesuch" in wrong[1]
 
 
 def test_blocks_and_steps() -> None:
     [block] = blocks("text\n```console\n$ one \\\n  more\nout\n\n$ two\n```\n")
-    assert block == Block("console", "$ one \\\n  more\nout\n\n$ two\n", 3, 16, 45)
+    assert block == Block("console", "$ one \\\n  more\nout\n\n$ two\n", 3, 16, 42)
     assert steps(block.text) == [Step("one \\\n  more", "out\n"), Step("two", "")]
 
 

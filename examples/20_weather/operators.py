@@ -10,7 +10,7 @@ from petal import Batches, EnvironmentNotReady, operator
 
 
 @operator
-def vega_csv(*, name: str) -> Batches[dict[str, Any]]:
+def vega_csv(*, name: str) -> pl.DataFrame:
     """Read a CSV file that comes with the package vega_datasets.
 
     Args:
@@ -22,7 +22,7 @@ def vega_csv(*, name: str) -> Batches[dict[str, Any]]:
     package = find_spec("vega_datasets")  # finds it without importing it
     if package is None or package.origin is None:
         raise EnvironmentNotReady("the package vega_datasets is missing", hint="pip install vega_datasets")
-    yield pl.read_csv(Path(package.origin).parent / "_data" / f"{name}.csv")
+    return pl.read_csv(Path(package.origin).parent / "_data" / f"{name}.csv")
 
 
 @operator(rowwise=True)

@@ -1,6 +1,9 @@
 # The public names of Petal with their types. `__init__.py` finds them lazily, in a table that
 # tests/test_house.py holds against this list.
 
+from collections.abc import Iterator
+from typing import Any, Protocol, TypeAlias, TypeVar
+
 from petal.app.pipeline import Pipeline as Pipeline
 from petal.app.session import Session as Session
 from petal.authoring.decorators import batch as batch
@@ -32,7 +35,16 @@ from petal.spec.pipeline import PipelineSpec as PipelineSpec
 from petal.spec.plan import Plan as Plan
 from petal.spec.views import READS as READS
 from petal.spec.views import WRITES as WRITES
-from petal.spec.views import Batches as Batches
 from petal.spec.views import Check as Check
+
+_T_co = TypeVar("_T_co", covariant=True)
+
+class _Of(Protocol[_T_co]):
+    def __iter__(self) -> Iterator[Any]: ...
+    def __next__(self) -> Any: ...
+
+# An iterator of Polars batches. The union lets checkers accept `yield series` in a generator that says it gives
+# Batches[str]: of a protocol alone they would take `str` for the type of what is yielded.
+Batches: TypeAlias = Iterator[Any] | _Of[_T_co]
 
 __version__: str

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from os.path import basename
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Struct, field
@@ -32,6 +32,10 @@ class Node(Struct, frozen=True, gc=False):
     policies: Policies = NO_POLICIES
     file: str = ""
     line: int = 0
+
+
+#: What stands for a node where another is named: its id, the node, or the function whose name is its id.
+Source: TypeAlias = str | Node | Callable[..., Any]
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -63,7 +67,7 @@ def node(
     operator: Any,
     *,
     id: str | None = None,
-    inputs: Mapping[str, str | Iterable[str]] | None = None,
+    inputs: Mapping[str, Source | Iterable[Source]] | None = None,
     after: Iterable[Any] = (),
     params: Mapping[str, Any] | None = None,
     policies: Mapping[str, Any] | None = None,

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 @click.command("convert", short_help="Convert a pipeline file between YAML, JSON and TOML.")
 @click.argument("source", metavar="A")
 @click.argument("target", metavar="B")
-@click.option("--to", "form", type=click.Choice(["yaml", "json", "toml"]), help="The format of B, where its ending does not say.")
+@click.option(
+    "--to",
+    "form",
+    type=click.Choice(["yaml", "json", "toml"]),
+    help="The format of B, where its ending does not say.",
+)
 @click.option("--force", is_flag=True, help="Overwrite B.")
 @debug_option
 def command(

@@ -20,9 +20,15 @@ _LISTS = ("operators", "backends", "codes")
 
 @click.command("describe", short_help="Say what operators, backends and diagnostic codes there are.")
 @click.argument("name", metavar="[operators|backends|codes|NAME]", default="operators")
-@click.option("-f", "--file", metavar="FILE", help="Describe what this pipeline can name, its own operators included.")
+@click.option(
+    "-f", "--file", metavar="FILE", help="Describe what this pipeline can name, its own operators included."
+)
 @json_option
-@click.option("--markdown", metavar="DIR", help="Write the reference pages of Petal's own operators, codes and commands into DIR.")
+@click.option(
+    "--markdown",
+    metavar="DIR",
+    help="Write the reference pages of Petal's own operators, codes and commands into DIR.",
+)
 @plugin_option
 @debug_option
 def command(
@@ -69,9 +75,14 @@ def backend_records(session: Session) -> list[dict[str, Any]]:
 
     records = [{"name": "local", "available": True, "summary": "this process: threads made on demand"}]
     brought = session.plugins.backends()
-    records += [{"name": n, "available": True, "summary": (b.__doc__ or "").partition("\n")[0]} for n, b in brought.items()]
     records += [
-        {"name": n, "available": False, "summary": text} for n, text in KNOWN_BACKENDS.items() if n not in brought
+        {"name": n, "available": True, "summary": (b.__doc__ or "").partition("\n")[0]}
+        for n, b in brought.items()
+    ]
+    records += [
+        {"name": n, "available": False, "summary": text}
+        for n, text in KNOWN_BACKENDS.items()
+        if n not in brought
     ]
     return records
 

@@ -16,7 +16,12 @@ from petal.cli.output import is_unicode, out
 @click.argument("file", metavar="FILE")
 @click.option("--ascii", is_flag=True, help="Use ASCII characters only.")
 @click.option(
-    "--format", "form", type=click.Choice(["text", "mermaid", "dot"]), default="text", show_default=True, help="What to write."
+    "--format",
+    "form",
+    type=click.Choice(["text", "mermaid", "dot"]),
+    default="text",
+    show_default=True,
+    help="What to write.",
 )
 @click.option("--width", type=click.IntRange(min=1), help="Columns to use; by default those of the terminal.")
 @plugin_option
@@ -40,7 +45,7 @@ def command(
         errors = errors_of(pipeline.validate())
     if errors:
         show_findings(errors)
-    if errors and (any(e.code == "cycle" for e in errors) and form == "text" or not pipeline.edges()[0]):
+    if errors and ((any(e.code == "cycle" for e in errors) and form == "text") or not pipeline.edges()[0]):
         return 3
     if form == "mermaid":
         out(pipeline.mermaid())

@@ -6,7 +6,6 @@ import contextlib
 import os
 import sys
 import threading
-import traceback
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -59,7 +58,9 @@ class LazyGroup(click.Group):
             return found
         return _plugin_command(cmd_name)
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that was typed.
 
         Raises:
@@ -117,7 +118,9 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+)
 @click.pass_context
 def petal(ctx: click.Context) -> None:
     """Say what an ETL pipeline does, and choose where each step runs without touching the step."""
@@ -181,6 +184,8 @@ def _usage(error: click.ClickException) -> int:
 
 
 def _bug() -> int:
+    import traceback
+
     from petal import __version__
 
     err(visible(traceback.format_exc().rstrip(), keep="\n"))

@@ -77,7 +77,9 @@ def operator_record(operator: Operator) -> dict[str, Any]:
         "description": doc.description,
         "inputs": [_input(port, doc.args.get(port.name, "")) for port in spec.inputs],
         "params": [_param(param, doc.args.get(param.name, "")) for param in spec.params],
-        "outputs": [{"name": o.name, "type": type_text(o.annotation), "view": o.seen.view.value} for o in spec.outputs],
+        "outputs": [
+            {"name": o.name, "type": type_text(o.annotation), "view": o.seen.view.value} for o in spec.outputs
+        ],
         "dynamic_outputs": spec.dynamic_outputs,
         "rowwise": spec.rowwise,
         "policies": {"effects": default_effects(spec).value, **policies_record(spec.policies)},
@@ -90,7 +92,10 @@ def operator_record(operator: Operator) -> dict[str, Any]:
 
 def operator_text(record: dict[str, Any]) -> str:
     """Return an operator's record for people."""
-    lines = [f"{record['name']}: {record['summary']}".rstrip(": "), f"a {record['kind']}, {record['origin']} ({record['ref']})"]
+    lines = [
+        f"{record['name']}: {record['summary']}".rstrip(": "),
+        f"a {record['kind']}, {record['origin']} ({record['ref']})",
+    ]
     if record["description"]:
         lines += ["", record["description"]]
     for title, rows in (
@@ -108,7 +113,13 @@ def operator_text(record: dict[str, Any]) -> str:
 
 def operator_markdown(record: dict[str, Any]) -> str:
     """Return an operator's record as a section of a Markdown page."""
-    lines = [f"## {record['name']}", "", record["summary"], "", f"*{record['kind'].capitalize()}*, `{record['ref']}`."]
+    lines = [
+        f"## {record['name']}",
+        "",
+        record["summary"],
+        "",
+        f"*{record['kind'].capitalize()}*, `{record['ref']}`.",
+    ]
     if record["description"]:
         lines += ["", record["description"]]
     for title, ports in (("Input", record["inputs"]), ("Parameter", record["params"])):
@@ -173,7 +184,9 @@ def _constraint(annotation: object) -> str:
 
 def _row(port: dict[str, Any]) -> tuple[str, str, str, str]:
     name = f"*{port['name']}" if port.get("variadic") else port["name"]
-    text = " ".join(filter(None, [port["description"], f"({port['constraint']})" if port.get("constraint") else ""]))
+    text = " ".join(
+        filter(None, [port["description"], f"({port['constraint']})" if port.get("constraint") else ""])
+    )
     return name, port["type"], _default_text(port), text
 
 

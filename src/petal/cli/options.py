@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="Callable[..., Any]")
 
 plugin_option = click.option(
-    "-p", "plugins", multiple=True, metavar="NAME", help="Let an installed plugin take part; no:NAME keeps one out."
+    "-p",
+    "plugins",
+    multiple=True,
+    metavar="NAME",
+    help="Let an installed plugin take part; no:NAME keeps one out.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 #: Read where errors are shown, in :func:`petal.cli.main.invoke`.
@@ -31,7 +35,9 @@ debug_option = click.option("--debug", is_flag=True, expose_value=False, help="S
 def planning_options(function: F) -> F:
     """Add the options that say what of a pipeline is wanted, and with which values."""
     for option in (
-        click.option("--target", "targets", multiple=True, metavar="NODE", help="Only this node and what it needs."),
+        click.option(
+            "--target", "targets", multiple=True, metavar="NODE", help="Only this node and what it needs."
+        ),
         click.option(
             "--backend",
             "backends",
@@ -41,9 +47,15 @@ def planning_options(function: F) -> F:
         ),
         click.option("--input", "inputs", multiple=True, metavar="NAME=VALUE", help="Give a pipeline input."),
         click.option(
-            "--set", "settings", multiple=True, metavar="NODE.PARAM=VALUE", help="Set a parameter of a node or module."
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="NODE.PARAM=VALUE",
+            help="Set a parameter of a node or module.",
         ),
-        click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the pipeline."),
+        click.option(
+            "--param", "params", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the pipeline."
+        ),
     ):
         function = option(function)
     return function
@@ -68,7 +80,9 @@ def request_of(
     values = _pairs("--param", params)
     for name in values:
         if "." in name:
-            raise UsageError(f"--param {name}: a parameter of the pipeline has no dot", hint=f"--set {name}=... sets it")
+            raise UsageError(
+                f"--param {name}: a parameter of the pipeline has no dot", hint=f"--set {name}=... sets it"
+            )
     for address, value in _pairs("--set", settings).items():
         if "." not in address:
             raise UsageError(
@@ -81,7 +95,10 @@ def request_of(
     for text in backends:
         node, equals, name = text.rpartition("=")
         if not name or (equals and not node):
-            raise UsageError(f"--backend {text}: there is no name in it", hint="write --backend NAME or --backend NODE=NAME")
+            raise UsageError(
+                f"--backend {text}: there is no name in it",
+                hint="write --backend NAME or --backend NODE=NAME",
+            )
         places[node] = name
     return Request(
         params=values,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
 from enum import Enum
 from pathlib import PurePath
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from petal.spec.redaction import preview, redact
 
@@ -30,7 +29,7 @@ def err(text: str) -> None:
     write(sys.stderr, text + "\n")
 
 
-def write(stream: IO[str], text: str) -> None:
+def write(stream: TextIO, text: str) -> None:
     """Write text to a stream; what its encoding cannot show is escaped, never an error."""
     try:
         text.encode(stream.encoding or "utf-8")
@@ -42,20 +41,22 @@ def write(stream: IO[str], text: str) -> None:
 
 def out_json(data: Any) -> None:
     """Write plain data as JSON to stdout."""
+    import json
+
     out(json.dumps(data, indent=2, ensure_ascii=not is_unicode(sys.stdout)))
 
 
-def is_unicode(stream: IO[str]) -> bool:
+def is_unicode(stream: TextIO) -> bool:
     """Say whether a stream can show any character."""
     return (stream.encoding or "utf-8").lower().replace("_", "-").startswith(("utf-8", "utf8", "utf-16"))
 
 
-def is_terminal(stream: IO[str]) -> bool:
+def is_terminal(stream: TextIO) -> bool:
     """Say whether a stream is a terminal that can move its cursor."""
     return stream.isatty() and os.environ.get("TERM", "") != "dumb"
 
 
-def has_colours(stream: IO[str]) -> bool:
+def has_colours(stream: TextIO) -> bool:
     """Say whether to write colours to a stream: on a terminal, unless $NO_COLOR is set."""
     return is_terminal(stream) and not os.environ.get("NO_COLOR")
 
@@ -78,7 +79,10 @@ def table(rows: Iterable[Sequence[str]], *, indent: str = "", gap: str = "  ") -
     cells = [[str(cell) for cell in row] for row in rows]
     count = max(map(len, cells), default=0)
     widths = [max((len(row[i]) for row in cells if len(row) > i + 1), default=0) for i in range(count)]
-    lines = [gap.join(c.ljust(widths[i]) for i, c in enumerate(row[:-1])) + gap * (len(row) > 1) + row[-1] for row in cells]
+    lines = [
+        gap.join(c.ljust(widths[i]) for i, c in enumerate(row[:-1])) + gap * (len(row) > 1) + row[-1]
+        for row in cells
+    ]
     return "\n".join((indent + line).rstrip() for line in lines)
 
 
@@ -101,7 +105,9 @@ def plain(value: Any, level: int = 0) -> Any:
             return {redact(str(k)): plain(v, level + 1) for k, v in value.items()}
         if isinstance(value, list | tuple):
             return [plain(v, level + 1) for v in value]
-        fields = getattr(type(value), "__struct_fields__", None) or getattr(type(value), "__dataclass_fields__", None)
+        fields = getattr(type(value), "__struct_fields__", None) or getattr(
+            type(value), "__dataclass_fields__", None
+        )
         if fields:
             return {name: plain(getattr(value, name, None), level + 1) for name in fields}
     return preview(value)

@@ -61,7 +61,9 @@ def plan_text(plan: Plan, *, ascii: bool = False) -> str:
         for link in stage["links"]:
             if link["spill"]:
                 target = f"{link['to']}.{link['input']}"
-                parts.append(f"  rows from {link['from']} to {target} may spill to disk: {link['to']} waits for others")
+                parts.append(
+                    f"  rows from {link['from']} to {target} may spill to disk: {link['to']} waits for others"
+                )
     if plan.run_timeout is not None:
         parts.append(f"run_timeout: {duration_text(plan.run_timeout)}")
     return "\n".join(parts).rstrip()
@@ -133,7 +135,9 @@ def _input(binding: Binding | tuple[Binding, ...], plan: Plan) -> Any:
 
 def _spilled(plan: Plan, index: int) -> list[str]:
     """Return the inputs whose rows may wait on disk."""
-    return [link.input for stage in plan.stages for link in stage.links if link.target == index and link.spill]
+    return [
+        link.input for stage in plan.stages for link in stage.links if link.target == index and link.spill
+    ]
 
 
 def _link(link: Link, ids: list[str]) -> dict[str, Any]:
@@ -169,4 +173,3 @@ def _input_text(source: Any) -> str:
         port = "" if source["port"] == "output" else f".{source['port']}"
         return f"<- {source['node']}{port}"
     return f"<- {visible(_short(source['value']))} ({source['origin']})"
-

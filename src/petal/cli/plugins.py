@@ -29,7 +29,10 @@ def command(as_json: bool, plugins: tuple[str, ...]) -> int:
     for info in found:
         package = f"  {info.distribution} {info.version}".rstrip() if info.distribution else ""
         state = painted(info.state, {"on": "green", "broken": "red"}.get(info.state, "dim"), on=colour)
-        out(f"{visible(info.name)}{visible(package)}  {state}" + (f": {visible(info.reason)}" if info.reason else ""))
+        out(
+            f"{visible(info.name)}{visible(package)}  {state}"
+            + (f": {visible(info.reason)}" if info.reason else "")
+        )
         if info.brings:
             out(f"    {visible(', '.join(info.brings))}")
     return 0

@@ -45,7 +45,9 @@ def _diagnostics() -> str:
     parts = []
     for name in sorted(CODES):
         code = CODES[name]
-        parts.append(f"## {name}\n\n*{code.severity.value.capitalize()}.* {code.summary} {code.why}\n\n**Remedy:** {code.remedy}")
+        parts.append(
+            f"## {name}\n\n*{code.severity.value.capitalize()}.* {code.summary} {code.why}\n\n**Remedy:** {code.remedy}"
+        )
     return _page("Diagnostics", intro, parts)
 
 
@@ -53,15 +55,23 @@ def _commands() -> str:
     intro = "`petal` is also `python -m petal`. Data goes to stdout, everything else to stderr."
     commands = [import_module(f"petal.cli.{module}").command for module, _ in COMMANDS.values()]
     epilog = inspect.cleandoc((petal.epilog or "").replace("\b", ""))
-    return _page("Command line", intro, [*map(_command, commands), "## For every command", f"```text\n{epilog}\n```"])
+    return _page(
+        "Command line", intro, [*map(_command, commands), "## For every command", f"```text\n{epilog}\n```"]
+    )
 
 
 def _command(command: click.Command) -> str:
     arguments = [p for p in command.params if isinstance(p, click.Argument)]
     options = [p for p in command.params if isinstance(p, click.Option)]
-    usage = " ".join(["petal", str(command.name), *(str(p.metavar or p.name) for p in arguments), "[OPTIONS]"])
+    usage = " ".join(
+        ["petal", str(command.name), *(str(p.metavar or p.name) for p in arguments), "[OPTIONS]"]
+    )
     lines = [f"## petal {command.name}", "", f"`{usage}`", "", inspect.cleandoc(command.help or ""), ""]
-    lines += ["| Option | Meaning |", "|---|---|", *(f"| {_option(o)} | {_cell(_meaning(o))} |" for o in options)]
+    lines += [
+        "| Option | Meaning |",
+        "|---|---|",
+        *(f"| {_option(o)} | {_cell(_meaning(o))} |" for o in options),
+    ]
     return "\n".join(lines)
 
 

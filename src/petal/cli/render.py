@@ -46,7 +46,9 @@ def finding_of(error: PetalError, file: str | None = None) -> Diagnostic:
     place = error.location
     if place is None:
         return Diagnostic(error.code, Severity.ERROR, error.message, file, hint=error.hint)
-    return Diagnostic(error.code, Severity.ERROR, error.message, place.file, place.line, place.column, error.hint)
+    return Diagnostic(
+        error.code, Severity.ERROR, error.message, place.file, place.line, place.column, error.hint
+    )
 
 
 def excerpt(file: str | None, line: int, column: int) -> list[str]:

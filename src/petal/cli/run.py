@@ -36,14 +36,26 @@ class Look(Struct, frozen=True):
 @click.command("run", short_help="Run a pipeline.")
 @click.argument("file", metavar="FILE")
 @planning_options
-@click.option("--workers", type=click.IntRange(min=1), default=64, show_default=True, help="Nodes that may wait at the same time.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Nodes that may wait at the same time.",
+)
 @click.option("--fail-fast", is_flag=True, help="Stop everything at the first failure.")
 @click.option("--dry-run", is_flag=True, help="Print the picture; run and write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result, or with --dry-run the plan, as JSON.")
-@click.option("--log-format", type=click.Choice(["console", "json"]), help="Write full log records to stderr.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the result, or with --dry-run the plan, as JSON."
+)
+@click.option(
+    "--log-format", type=click.Choice(["console", "json"]), help="Write full log records to stderr."
+)
 @plugin_option
 @click.option("-q", "--quiet", is_flag=True, help="Show errors only.")
-@click.option("--debug", is_flag=True, help="Show full tracebacks, and with --log-format everybody's debug records.")
+@click.option(
+    "--debug", is_flag=True, help="Show full tracebacks, and with --log-format everybody's debug records."
+)
 @click.option("--no-progress", is_flag=True, help="Show no progress on a terminal.")
 def command(
     file: str,
@@ -81,7 +93,11 @@ def command(
         if log_format is not None:
             from petal.metadata.logs import logging_to
 
-            stack.enter_context(logging_to(sys.stderr, look.log_format, colours=has_colours(sys.stderr), debug=debug, quiet=quiet))
+            stack.enter_context(
+                logging_to(
+                    sys.stderr, look.log_format, colours=has_colours(sys.stderr), debug=debug, quiet=quiet
+                )
+            )
         _warn(planned.findings, session.plugins.warnings, look)
         listeners = _listeners(plan, look, stack)
         result = _run(pipeline, planned, listeners, look, workers, fail_fast)

@@ -20,9 +20,18 @@ if TYPE_CHECKING:
 @click.command("validate", short_help="Find every mistake in pipelines, without running them.")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json", "github"]), default="text", show_default=True, help="How to write findings."
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    show_default=True,
+    help="How to write findings.",
 )
-@click.option("--no-code", is_flag=True, help="Import no Python file of the pipelines; what it would bring is not checked.")
+@click.option(
+    "--no-code",
+    is_flag=True,
+    help="Import no Python file of the pipelines; what it would bring is not checked.",
+)
 @plugin_option
 @debug_option
 def command(
@@ -65,7 +74,9 @@ def _check(file: str, session: Session, *, no_code: bool) -> tuple[list[Diagnost
 
     try:
         if no_code and file.partition(":")[0].endswith(".py"):
-            raise UsageError(f"`{file}` is Python, which --no-code does not import", hint="leave --no-code out")
+            raise UsageError(
+                f"`{file}` is Python, which --no-code does not import", hint="leave --no-code out"
+            )
         pipeline = open_pipeline(file, session)
         with redirect_stdout(sys.stderr):
             return pipeline.validate(), 0

@@ -186,8 +186,10 @@ def _id(part: Part, name: str | None, links: Links) -> str | None:
     at_key = name is not None
     value = part.data.get("id")
     place: Path = part.path if at_key else (*part.path, "id")
-    if value is None and isinstance(meant := part.data.get(part.meant.get("id", "")), str):
-        value, place = meant, (*part.path, part.meant["id"])  # so that what refers to it is not reported too
+    misspelt = part.meant.get("id")
+    if value is None and misspelt is not None and ID_PATTERN.fullmatch(str(part.data[misspelt])):
+        # So that what refers to it is not reported too.
+        value, place = str(part.data[misspelt]), (*part.path, misspelt)
     if at_key:
         if value is not None and value != name:
             hint = "remove `id`: the key is the id"

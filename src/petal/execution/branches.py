@@ -57,7 +57,7 @@ class Branch:
     @property
     def broken(self) -> bool:
         """Whether its stream ended before the true end while it was being read."""
-        return self._trunk.broken and not self.closed
+        return self._trunk.broken and not self._trunk.cancelled and not self.closed
 
     def close(self, *, failed: bool = False) -> None:
         """Stop reading; the trunk goes on for the others (a finished or failed branch is drained)."""
@@ -91,6 +91,7 @@ class Trunk:
         self._waited_for = waited_for
         self._wanted = wanted or waited_for
         self._last_failed = False
+        self.cancelled = False
         self._codec = codec
         self._folder = folder
         self._stop = stop if stop is not None else []
@@ -141,10 +142,11 @@ class Trunk:
                 branch.queue.append(branch.spill.take())
             branch.queue.append(piece)
 
-    def finish(self, *, broken: bool = False) -> None:
-        """Say that there is no more, and whether that is the true end."""
+    def finish(self, *, broken: bool = False, cancelled: bool = False) -> None:
+        """Say that there is no more, whether that is the true end, and if not, whether nothing failed."""
         with self._changed:
             self._ended = True
+            self.cancelled = cancelled
             self._broken = self._broken or broken
             self._changed.notify_all()
 

@@ -181,7 +181,9 @@ class Chain:
                 if trunk is not None:
                     trunk.push(piece)
         except NobodyReads as news:
-            self.watches[index].ended = not news.failed  # S4.4: else upstream of a failure, and so cancelled
+            if news.failed:
+                raise Stopped from None  # S4.4: upstream of a failure
+            self.watches[index].ended = True
         except BaseException:
             if kept is not None:
                 kept.close()
@@ -275,7 +277,7 @@ class Chain:
             state.values[driver] = None
         trunk = state.trunks.get(driver)
         if trunk is not None:
-            trunk.finish(broken=not ok)
+            trunk.finish(broken=not ok, cancelled=statuses[driver] is Status.CANCELLED)
 
 
 def _each(binding: Any) -> tuple[Any, ...]:

@@ -71,6 +71,8 @@ class Units:
                 self.members.append([i])
         for group in self.members:
             group.reverse()
+        self.members.reverse()  # so that units start in the order of the plan
+        self.of = [len(self.members) - 1 - u for u in self.of]
         self.branches: dict[int, list[Feed]] = {}
         self.collected: set[int] = set()
         self.waits: list[set[int]] = [set() for _ in self.members]

@@ -69,8 +69,12 @@ class Console:
         return self._line(event.status, "  ".join(parts))
 
     def _run(self, event: RunFinished) -> str:
-        counts = ", ".join(f"{event.counts[s.value]:,} {s.value}" for s in Status if event.counts.get(s.value))
-        return self._line(event.status, f"{self._pipeline}: {counts or 'no nodes'} in {seconds_text(event.seconds)}")
+        counts = ", ".join(
+            f"{event.counts[s.value]:,} {s.value}" for s in Status if event.counts.get(s.value)
+        )
+        return self._line(
+            event.status, f"{self._pipeline}: {counts or 'no nodes'} in {seconds_text(event.seconds)}"
+        )
 
     def _line(self, status: Status, text: str) -> str:
         mark = self._marks.get(status, "–" if self._unicode else "-").ljust(self._mark_width)
@@ -105,5 +109,6 @@ def _printable(text: str, unicode: bool) -> str:
     if text.isprintable() and (unicode or text.isascii()):
         return text
     return "".join(
-        c if c.isprintable() and (unicode or c.isascii()) else c.encode("unicode_escape").decode() for c in text
+        c if c.isprintable() and (unicode or c.isascii()) else c.encode("unicode_escape").decode()
+        for c in text
     )

@@ -101,11 +101,15 @@ def _extra(fields: dict[str, Any]) -> dict[str, Any]:
 def _record_fields(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Turn a record of the standard library into fields; an event's own fields come as ``petal_...``."""
     record: logging.LogRecord = event["_record"]
-    own = {k.removeprefix(_PREFIX): v for k, v in vars(record).items() if k.startswith(_PREFIX) and v is not None}
+    own = {
+        k.removeprefix(_PREFIX): v for k, v in vars(record).items() if k.startswith(_PREFIX) and v is not None
+    }
     fields: dict[str, Any] = {
         "event": own.pop("event", event.get("event")),
         "level": record.levelname.lower(),
-        "timestamp": datetime.fromtimestamp(own.pop("at", record.created), UTC).isoformat(timespec="milliseconds"),
+        "timestamp": datetime.fromtimestamp(own.pop("at", record.created), UTC).isoformat(
+            timespec="milliseconds"
+        ),
         "logger": record.name,
     }
     if record.name == "petal.run":

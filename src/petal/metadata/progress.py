@@ -43,7 +43,9 @@ class Progress:
         self._timer.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __call__(self, event: Event) -> None:
@@ -81,7 +83,9 @@ class Progress:
     def text(self) -> str:
         """Return what the line says now."""
         names = list(self._running)
-        shown = ", ".join(names[:_MOST_NAMES]) + (f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else "")
+        shown = ", ".join(names[:_MOST_NAMES]) + (
+            f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        )
         running = f"  running: {shown}" if names else ""
         return f"{self._done}/{self._total} nodes  {seconds_text(time.monotonic() - self._began)}{running}"
 

@@ -235,34 +235,43 @@ def _give(result: Expanded, findings: Findings) -> None:
 
 def _give_inputs(scope: Scope, parent: Scope, module: ModuleSpec, findings: Findings) -> None:
     declared = list(scope.part.spec.inputs)
+    meant: set[str] = set()
     for name, source in module.inputs.items():
         path = (*scope.entry, "inputs", name)
-        if name in declared:
+        if name in scope.given:
+            message = f"input `{name}` of module `{module.id}` is bound twice: under `inputs` and under `params`"
+            findings.add(parent.place, path, "bound-twice", message, hint="remove one of them", key=True)
+        elif name in declared:
             refs = source if isinstance(source, tuple) else (source,)
             scope.given[name] = Given(refs=refs, scope=parent, path=path)
         else:
+            close = did_you_mean(name, declared)
+            if close:
+                meant.add(close.split("`")[1])
             findings.add(
                 parent.place,
                 path,
                 "unknown-input",
                 f"module `{module.id}` has no input `{name}`",
-                hint=did_you_mean(name, declared)
-                or (f"it has {listing(declared)}" if declared else "it has none"),
+                hint=close or (f"it has {listing(declared)}" if declared else "it has none"),
                 key=True,
             )
-    for i, edge, port in parent.edges.get(module.id, ()):
+    for i, edge, port in sorted(parent.edges.get(module.id, ()), key=lambda e: e[2] is None):
         _give_by_edge(scope, parent, module, (i, edge.source, port), findings)
     for name, default in scope.part.spec.inputs.items():
-        if name in scope.given:
+        if name in scope.given or name in meant:
             continue
         if name in parent.names and name != module.id:
             scope.given[name] = Given(refs=(name,), scope=parent, path=scope.entry)
         elif name in parent.part.spec.inputs:
             scope.given[name] = Given(value=MISSING, scope=parent, path=scope.entry, origin="parent")
         elif default is MISSING and module.id not in parent.missed:
+            path = (*scope.entry, "inputs", name)
+            if findings.reported(parent.place, path, scope.entry):
+                continue
             findings.add(
                 parent.place,
-                scope.entry,
+                (*scope.entry, "inputs"),
                 "unbound-input",
                 f"input `{name}` of module `{module.id}` is not bound to anything",
                 hint=f"write `inputs: {{{name}: NODE}}` at the module",

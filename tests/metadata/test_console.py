@@ -1,0 +1,147 @@
+"""Lines for people: what they say of rows, times, statuses; and progress on a terminal."""
+
+import io
+import json
+import logging
+import time
+
+import pytest
+
+from petal.errors import NodeFailed
+from petal.metadata.bus import log_event
+from petal.metadata.console import Console, seconds_text
+from petal.metadata.logs import formatter, log_failure, logging_to
+from petal.metadata.progress import Progress
+from petal.spec.event import NodeFinished, NodeStarted, RunFinished, RunStarted, Status
+from petal.spec.redaction import hide
+
+
+def finished(**fields):
+    return NodeFinished(
+        **{"run": "r", "at": 0.0, "node": "filter", "type": "RegexFilter", "status": Status.SUCCEEDED}
+        | fields
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        (
+            {"rows_in": {"lines": 120}, "rows": 17, "seconds": 0.123},
+            "✔ filter  RegexFilter  120 → 17 rows  0.12s",
+        ),
+        ({"rows": 1, "seconds": 75.0}, "✔ filter  RegexFilter  1 row  1m15s"),
+        ({"rows_in": {"a": 1000, "b": 500}}, "✔ filter  RegexFilter  1,500 rows in"),
+        ({"cached": True}, "✔ filter  RegexFilter  cached"),
+        ({"status": Status.FAILED, "error": "Bad: x\ny"}, "✘ filter  RegexFilter  failed  Bad: x"),
+        ({"status": Status.SKIPPED}, "– filter  RegexFilter  skipped"),
+        ({"error": "\x1b[2J", "status": Status.FAILED}, "✘ filter  RegexFilter  failed  \\x1b[2J"),
+    ],
+)
+def test_a_line_per_node(fields, line):
+    """A node's line has its mark, id, type, rows, time and error."""
+    lines = []
+    Console(lines.append)(finished(**fields))
+    assert lines == [line]
+
+
+def test_ascii_and_colours():
+    """Without Unicode the marks are words; colours surround the mark alone."""
+    lines = []
+    Console(lines.append, unicode=False)(finished(rows_in={"x": 2}, rows=1))
+    Console(lines.append, colour=True)(finished())
+    assert lines == ["ok     filter  RegexFilter  2 -> 1 row", "\x1b[32m✔\x1b[0m filter  RegexFilter"]
+
+
+def test_the_summary_counts():
+    """The last line names the pipeline and counts the statuses."""
+    lines = []
+    console = Console(lines.append)
+    console(RunStarted("r", 0.0, "etl", 3))
+    console(RunFinished("r", 0.0, Status.FAILED, 1.5, {"succeeded": 2, "failed": 1}))
+    assert lines == ["✘ etl: 2 succeeded, 1 failed in 1.50s"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.004, "0.00s"), (59.9, "59.90s"), (125, "2m05s"), (3720, "1h02m")]
+)
+def test_times(seconds, text):
+    """Times are short."""
+    assert seconds_text(seconds) == text
+
+
+def test_console_hides_secrets():
+    """A secret in an error is hidden."""
+    hide("swordfish-9")
+    lines = []
+    Console(lines.append)(finished(status=Status.FAILED, error="no swordfish-9"))
+    assert lines == ["✘ filter  RegexFilter  failed  no ***"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_of_a_short_run_is_never_drawn():
+    """A run that is over soon draws nothing; lines pass straight through."""
+    stream = Terminal()
+    with Progress(stream) as progress:
+        progress(RunStarted("r", 0.0, "etl", 1))
+        progress.write("a line")
+    assert stream.getvalue() == "a line\n"
+
+
+def test_progress_of_a_long_run():
+    """A longer run shows how far it is, lines go above it, and at the end it is gone."""
+    pytest.importorskip("rich")
+    stream = Terminal()
+    with Progress(stream, patience=0.0) as progress:
+        progress(RunStarted("r", 0.0, "etl", 3))
+        progress(NodeStarted("r", 0.0, "reader", "FileReader"))
+        progress(NodeStarted("r", 0.0, "filter", "RegexFilter"))
+        progress(finished())
+        assert progress.text().startswith("1/3 nodes")
+        assert progress.text().endswith("running: reader")
+        deadline = time.monotonic() + 5
+        while progress._live is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        progress.write("a line")
+        progress(RunFinished("r", 0.0, Status.SUCCEEDED, 1.0, {}))
+    assert "a line" in stream.getvalue()
+    assert "1/3 nodes" in stream.getvalue()
+
+
+def test_log_records_are_json_whatever_is_logged():
+    """Events, an operator's records and exceptions become one JSON object per line; secrets are hidden."""
+    hide("opensesame")
+    stream = io.StringIO()
+    with logging_to(stream, "json"):
+        log_event(finished(rows_in={"lines": 3}, rows=2, output="opensesame"))
+        extra = {"run": "r", "node": "n", "attempt": 2}
+        logging.LoggerAdapter(logging.getLogger("petal.node"), extra).info("hello %s", "opensesame")
+        try:
+            raise ValueError("opensesame")
+        except ValueError:
+            logging.getLogger("mine").exception("it broke")
+        log_failure(NodeFailed("bad", node="n", attempt=1, params="a=1", traceback="Traceback ..."))
+    event, own, broken, failure = map(json.loads, stream.getvalue().splitlines())
+    assert (event["event"], event["rows"], event["output"]) == ("nodefinished", 2, "***")
+    assert (own["event"], own["node"], own["attempt"]) == ("hello ***", "n", 2)
+    assert "ValueError: ***" in broken["exception"]
+    assert (failure["event"], failure["params"]) == ("failure", "a=1")
+
+
+def test_quiet_logs_hold_errors_only():
+    """With quiet only errors come through."""
+    stream = io.StringIO()
+    with logging_to(stream, "json", quiet=True):
+        log_event(finished())
+        log_event(finished(status=Status.FAILED, error="bad"))
+    assert len(stream.getvalue().splitlines()) == 1
+
+
+def test_console_records():
+    """For people a record is one line of key=value."""
+    record = logging.LogRecord("x", logging.INFO, "", 0, "hello", (), None)
+    assert "[info     ] hello" in formatter("console").format(record)
