@@ -91,9 +91,9 @@ def rows() -> Iterator[int]:
 
 def write(folder: Path, name: str, text: str) -> Path:
     """Write a file beside the file of operators."""
-    (folder / "ops.py").write_text(OPERATORS, "utf-8")
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
+    (folder / "ops.py").write_text(OPERATORS, "utf-8")
     path.write_text(text, "utf-8")
     return path
 

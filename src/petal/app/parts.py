@@ -180,7 +180,9 @@ class Parts:
     def _python(self, path: Path, shown: str, folder: str, root: str) -> LoadedPart:
         if not self._session.load_code:
             raise PetalError(
-                f"`{shown}` is Python, which --no-code does not import", hint="leave --no-code out", code="needs-code"
+                f"`{shown}` is Python, which --no-code does not import",
+                hint="leave --no-code out",
+                code="needs-code",
             )
         module = load_file(path)
         made = {id(v): (n, v) for n, v in vars(module).items() if isinstance(v, PartHolder)}

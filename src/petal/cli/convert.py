@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from petal.errors import InvalidPipeline, UsageError
 
 if TYPE_CHECKING:
     from petal.config.syntax import Format
+    from petal.spec.diagnostic import Diagnostic
     from petal.spec.pipeline import PipelineSpec
 
 
@@ -37,8 +39,6 @@ def command(
 
     No Python is imported, references such as ${env:NAME} stay as they are, and comments are lost.
     """
-    import sys
-
     from petal.cli.failure import show_warnings
     from petal.config.encode import to_text
     from petal.config.syntax import format_of
@@ -64,7 +64,7 @@ def command(
     return 0
 
 
-def _read(source: str) -> tuple[PipelineSpec, list]:  # type: ignore[type-arg]
+def _read(source: str) -> tuple[PipelineSpec, list[Diagnostic]]:
     """Read a pipeline file as its author wrote it.
 
     Raises:

@@ -238,7 +238,7 @@ class Binder:
             return self._module_output(scope.modules[head], head, port, scope, path)
         if port is None and head in scope.part.spec.inputs:
             return self._pipeline_input(scope, head, draft)
-        if head not in scope.unopened:
+        if head not in scope.unopened and ref not in scope.nodes and ref not in scope.modules:
             self._unknown_node(scope, path, head, "there is")
         return None
 

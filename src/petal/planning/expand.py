@@ -192,7 +192,7 @@ def _sort_edges(scope: Scope, findings: Findings) -> None:
         target, port = split_port(edge.target)
         if target in known:
             scope.edges.setdefault(target, []).append((i, edge, port))
-        else:
+        elif edge.target not in known:  # an id with a dot in it is reported where it is written
             close = did_you_mean(target, known)
             if close:
                 scope.missed.add(close.split("`")[1])

@@ -1,0 +1,160 @@
+"""Policies: command line, node, decorator, ``defaults``, built-in, each with where it came from (S5.6)."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from petal import Pipeline, node, operator
+from petal.planning.request import Request
+from petal.spec.plan import Resolved
+from petal.spec.policy import Effects, Execution
+from tests.planning.wiring import load
+
+MARKED = """\
+from petal import operator, remote
+
+
+@operator(effects="idempotent")
+def marked() -> int:
+    return 1
+
+
+@operator
+def silent() -> None:
+    print("said")
+
+
+@operator
+def pure() -> int:
+    return 1
+
+
+@operator
+def unknown():
+    return 1
+"""
+PLUGIN = "plugins: [./marked.py]\n"
+
+
+def resolved(folder: Path, text: str, request: Request | None = None) -> Resolved:
+    (folder / "marked.py").write_text(MARKED, "utf-8")
+    planned = load(folder, PLUGIN + text).planned(request)
+    assert planned.plan is not None, planned.findings
+    found = planned.plan.nodes[0].policies
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("asked", [c for n in range(4) for c in combinations(("node", "decorator", "defaults"), n)])
+def test_the_nearest_place_wins(tmp_path: Path, asked: tuple[str, ...]) -> None:
+    """A node's policy wins over its decorator's, that over ``defaults``, that over the built-in; the plan says which."""
+    top = "defaults: { effects: once }\n" if "defaults" in asked else ""
+    effects = ", effects: pure" if "node" in asked else ""
+    type_ = "Marked" if "decorator" in asked else "Silent"
+    found = resolved(tmp_path, top + f"nodes:\n  - {{ id: n, type: {type_}{effects} }}\n")
+    values = {"node": Effects.PURE, "decorator": Effects.IDEMPOTENT, "defaults": Effects.ONCE}
+    winner = next((place for place in ("node", "decorator", "defaults") if place in asked), None)
+    assert found.effects is (Effects.ONCE if winner is None else values[winner])
+    assert found.origins.get("effects") == winner
+
+
+@pytest.mark.parametrize(("type_", "effects"), [("Silent", "once"), ("Pure", "pure"), ("Unknown", "once")])
+def test_effects_are_pure_where_something_is_returned(tmp_path: Path, type_: str, effects: str) -> None:
+    """An operator that says it returns something is pure, any other runs once (S1.5)."""
+    found = resolved(tmp_path, f"nodes:\n  - {{ id: n, type: {type_} }}\n")
+    assert found.effects == effects
+    assert found.origins == {}
+
+
+def test_the_command_line_wins(tmp_path: Path) -> None:
+    """A backend from the command line is said to be from there; one for a node wins over one for all."""
+    text = "nodes:\n  - { id: n, type: Pure, execution: { backend: local } }\n"
+    found = resolved(tmp_path, text, Request(backends={"": "local"}))
+    assert found.execution == Execution()
+    assert found.origins["execution"] == "command line"
+    planned = load(tmp_path, PLUGIN + text).planned(Request(backends={"": "local", "n": "nowhere"}))
+    assert [f.code for f in planned.findings] == ["unknown-backend"]
+
+
+def test_target_is_another_word_for_backend(tmp_path: Path) -> None:
+    """``execution.target`` is accepted as ``backend`` (S2.6)."""
+    text = "nodes:\n  - { id: n, type: Pure, execution: { target: local } }\n"
+    assert resolved(tmp_path, text).execution.backend == "local"
+    (finding,) = load(tmp_path, PLUGIN + text.replace("local", "loacl")).validate()
+    assert (finding.code, finding.line, finding.column) == ("unknown-backend", 3, 47)
+
+
+@pytest.mark.parametrize("policy", ["retry: 3", "retry: { max_attempts: 2 }", "timeout: 5s", "cache: true", "batch: 10"])
+@pytest.mark.parametrize("place", ["node", "defaults"])
+def test_what_this_version_cannot_do_is_refused_at_its_key(tmp_path: Path, policy: str, place: str) -> None:
+    """A policy that would be promised and not done is an error, at the key that asks for it, once."""
+    (tmp_path / "marked.py").write_text(MARKED, "utf-8")
+    name = policy.partition(":")[0]
+    two = "  - { id: m, type: Pure }\n"
+    if place == "node":
+        text = PLUGIN + f"nodes:\n  - {{ id: n, type: Pure, {policy} }}\n" + two
+        expected = (3, 26)
+    else:
+        text = PLUGIN + f"defaults: {{ {policy} }}\nnodes:\n  - {{ id: n, type: Pure }}\n" + two
+        expected = (2, 13)
+    (finding,) = load(tmp_path, text).validate()
+    assert (finding.code, finding.line, finding.column) == ("not-yet", *expected)
+    assert name in finding.message
+
+
+@pytest.mark.parametrize("policy", ["retry: 1", "retry: false", "timeout: false", "cache: false", "batch: false", "execution: local"])
+def test_what_asks_for_nothing_is_fine(tmp_path: Path, policy: str) -> None:
+    """A policy that is switched off, or says what happens anyway, is no mistake; a node undoes ``defaults``."""
+    resolved(tmp_path, f"nodes:\n  - {{ id: n, type: Pure, {policy} }}\n")
+    name = policy.partition(":")[0]
+    if policy.endswith("false"):
+        text = f"defaults: {{ {name}: 5 }}\nnodes:\n  - {{ id: n, type: Pure, {policy} }}\n"
+        if name != "cache":
+            assert getattr(resolved(tmp_path, text), name) is None
+
+
+def test_a_block_replaces_a_block_whole(tmp_path: Path) -> None:
+    """Settings of a block in ``defaults`` do not leak into the block of a node (S5.6)."""
+    text = "defaults: { execution: { backend: docker, image: x } }\nnodes:\n  - { id: n, type: Pure, execution: { backend: local } }\n"
+    assert resolved(tmp_path, text).execution == Execution()
+
+
+def test_sinks_are_never_cached(tmp_path: Path) -> None:
+    """``cache_io`` is for nodes with an output; nothing is asked of a sink (S9.1)."""
+    text = "nodes:\n  - { id: r, type: EmptySource, cache: false }\n  - { id: s, type: NoOpSink, inputs: { items: r } }\n"
+    for top in ("cache_io: true\n", "defaults: { cache: true }\n"):
+        assert load(tmp_path, top + text).validate() == []
+
+
+def test_policies_in_python_are_those_of_a_file() -> None:
+    """``node(policies=...)`` takes the short forms of a file, and decorators say the rest."""
+
+    @operator(effects="idempotent")
+    def n() -> int:
+        return 1
+
+    def found(**policies: Any) -> Resolved:
+        plan = Pipeline.of(node(n, policies=policies)).plan()
+        assert plan.nodes[0].policies is not None
+        return plan.nodes[0].policies
+
+    assert (found().effects, found().origins) == ("idempotent", {"effects": "decorator"})
+    assert found(effects="once").origins == {"effects": "node"}
+    assert found(execution="local", retry=1).execution == Execution()
+    (finding,) = Pipeline.of(node(n, policies={"execution": {"target": "docker", "image": "x"}})).validate()
+    assert finding.code == "not-yet"
+
+
+def test_the_policies_of_a_module_are_its_own(tmp_path: Path) -> None:
+    """A parent's ``defaults`` do not reach into its modules, nor a module's out."""
+    (tmp_path / "marked.py").write_text(MARKED, "utf-8")
+    inner = PLUGIN + "defaults: { effects: once }\nnodes:\n  - { id: n, type: Pure }\n"
+    load(tmp_path, inner, "inner.yaml")
+    text = inner.replace("once", "idempotent") + "modules:\n  - { id: m, path: inner.yaml }\n"
+    plan = load(tmp_path, text).plan()
+    found = {n.id: n.policies.effects for n in plan.nodes if n.policies}
+    assert found == {"n": "idempotent", "m/n": "once"}
