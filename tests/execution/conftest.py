@@ -45,7 +45,7 @@ def nothing_leaks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
     finally:
         tempfile.tempdir = before
-    gc.collect()
+    gc.collect(1)
     assert settles(lambda: set(threading.enumerate()) <= threads), set(threading.enumerate()) - threads
     assert not list(folder.iterdir())
     assert settles(lambda: not {f for f in _open_files() - files if "spills" in f or "petal" in f}, 1.0)

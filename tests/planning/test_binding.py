@@ -57,13 +57,18 @@ def test_edges_without_a_port_fill_the_inputs_in_order(tmp_path: Path) -> None:
 
 def test_an_edge_takes_the_input_that_inputs_left(tmp_path: Path) -> None:
     """An explicit input is no longer there for an edge (S2.1)."""
-    text = OPS + "nodes:\n" + SOURCES + "  - { id: p, type: Pair, inputs: { a: one } }\nedges:\n  - [two, p]\n"
+    text = (
+        OPS + "nodes:\n" + SOURCES + "  - { id: p, type: Pair, inputs: { a: one } }\nedges:\n  - [two, p]\n"
+    )
     assert source(load(tmp_path, text).plan(), "p.b") == "two"
 
 
 def test_an_edge_comes_before_a_name(tmp_path: Path) -> None:
     """A node of an input's name is asked only when no edge leads there (S2.1)."""
-    text = OPS + "nodes:\n  - { id: a, type: One }\n  - { id: b, type: Two }\n  - { id: p, type: Pair }\nedges: [[b, p]]\n"
+    text = (
+        OPS
+        + "nodes:\n  - { id: a, type: One }\n  - { id: b, type: Two }\n  - { id: p, type: Pair }\nedges: [[b, p]]\n"
+    )
     plan = load(tmp_path, text).plan()
     assert source(plan, "p.a") == "b"
     assert source(plan, "p.b") == "b"
@@ -106,7 +111,12 @@ def test_a_node_never_binds_to_itself() -> None:
 
 def test_a_variadic_takes_the_rest_of_the_edges(tmp_path: Path) -> None:
     """Edges beyond the named inputs go to the variadic one, in file order (S2.1)."""
-    text = OPS + "nodes:\n" + SOURCES + "  - { id: s, type: Several }\nedges: [[two, s], [one, s], [two, s.rest]]\n"
+    text = (
+        OPS
+        + "nodes:\n"
+        + SOURCES
+        + "  - { id: s, type: Several }\nedges: [[two, s], [one, s], [two, s.rest]]\n"
+    )
     plan = load(tmp_path, text).plan()
     assert source(plan, "s.first") == "two"
     assert source(plan, "s.rest") == ["two", "one"]
@@ -122,7 +132,12 @@ def test_a_variadic_binds_a_list_and_may_be_empty() -> None:
 
 def test_two_edges_on_one_port_are_an_error(tmp_path: Path) -> None:
     """Only a variadic input takes several edges (S2.1)."""
-    text = OPS + "nodes:\n" + SOURCES + "  - { id: p, type: Pair, params: {b: 1} }\nedges: [[one, p.a], [two, p.a]]\n"
+    text = (
+        OPS
+        + "nodes:\n"
+        + SOURCES
+        + "  - { id: p, type: Pair, params: {b: 1} }\nedges: [[one, p.a], [two, p.a]]\n"
+    )
     assert codes(load(tmp_path, text)) == ["bound-twice"]
 
 
@@ -257,7 +272,11 @@ def test_a_pipelines_plugins_come_before_built_ins(tmp_path: Path) -> None:
 def test_a_modules_plugins_are_visible_to_it_alone(tmp_path: Path) -> None:
     """What a module names under ``plugins:`` does not leak into its parent, nor back (S2.5)."""
     (tmp_path / "mine.py").write_text(SHADOW.replace("regex_filter", "special"), "utf-8")
-    load(tmp_path, "plugins: [./mine.py]\nnodes:\n  - { id: n, type: Special, params: { lines: [a] } }\n", "inner.yaml")
+    load(
+        tmp_path,
+        "plugins: [./mine.py]\nnodes:\n  - { id: n, type: Special, params: { lines: [a] } }\n",
+        "inner.yaml",
+    )
     modules = "modules:\n  - { id: pre, path: inner.yaml }\n"
     assert codes(load(tmp_path, modules)) == []
     text = modules + "nodes:\n  - { id: n, type: Special, params: { lines: [a] } }\n"
@@ -291,7 +310,9 @@ def test_session_operators_are_no_globals() -> None:
 def test_python_to_file_to_python_is_equal(tmp_path: Path, format: str) -> None:
     """A pipeline of functions, written as a file and read back, has an equal specification and the same edges."""
     load(tmp_path, "nodes: []\n")
-    module = (tmp_path / "ops.py").read_text("utf-8") + "\n\n@operator\ndef late(pair: int, y: int = 3) -> int:\n    return pair\n"
+    module = (tmp_path / "ops.py").read_text(
+        "utf-8"
+    ) + "\n\n@operator\ndef late(pair: int, y: int = 3) -> int:\n    return pair\n"
     (tmp_path / "flow.py").write_text(module.replace("def one", "def a").replace("def two", "def b"), "utf-8")
     pipeline = Pipeline.from_module(tmp_path / "flow.py")
     assert again(pipeline, tmp_path, format) == pipeline.spec
@@ -299,7 +320,10 @@ def test_python_to_file_to_python_is_equal(tmp_path: Path, format: str) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.sampled_from(["one", "two"]), max_size=4), st.dictionaries(st.sampled_from("ab"), st.integers(0, 9)))
+@given(
+    st.lists(st.sampled_from(["one", "two"]), max_size=4),
+    st.dictionaries(st.sampled_from("ab"), st.integers(0, 9)),
+)
 def test_any_wiring_in_python_survives_a_file(rest: list[str], constants: dict[str, int]) -> None:
     """Explicit inputs, variadics and constants are the same after a file in every format."""
     from petal.config.decode import decode
@@ -312,7 +336,11 @@ def test_any_wiring_in_python_survives_a_file(rest: list[str], constants: dict[s
         node(pair, inputs={k: "two" for k in "ab" if k not in constants}, params=constants),
         name="wiring",
     )
-    for format, text in (("yaml", pipeline.to_yaml()), ("json", pipeline.to_json()), ("toml", pipeline.to_toml())):
+    for format, text in (
+        ("yaml", pipeline.to_yaml()),
+        ("json", pipeline.to_json()),
+        ("toml", pipeline.to_toml()),
+    ):
         spec, findings = decode(parse(text, f"p.{format}", format))  # type: ignore[arg-type]
         assert findings == []
         assert spec == pipeline.spec

@@ -58,10 +58,16 @@ def test_modules_three_deep(folder: Path) -> None:
         text = f"inputs: [x]\nparams: {{ text: {level} }}\nmodules:\n"
         text += f"  - {{ id: {inside}, path: {inside}.yaml, params: {{ text: '${{params.text}}' }}, inputs: {{ x: x }} }}\n"
         write(folder, f"{level}.yaml", text + f"outputs: {{ output: {inside} }}\n")
-    text = outer("  - { id: m, path: three.yaml, params: { text: top } }\n", SOURCE + "  - { id: t, type: Triple, params: { b: 1, c: 2 } }\n")
+    text = outer(
+        "  - { id: m, path: three.yaml, params: { text: top } }\n",
+        SOURCE + "  - { id: t, type: Triple, params: { b: 1, c: 2 } }\n",
+    )
     pipeline = load(folder, text + "edges: [[one, m.x], [m, t.a]]\n")
     assert [(f.code, f.line) for f in pipeline.validate()] == [("type-mismatch", 7)]  # text into a number
-    plan = load(folder, text.replace("  - { id: t, type: Triple, params: { b: 1, c: 2 } }\n", "") + "edges: [[one, m]]\n").plan()
+    plan = load(
+        folder,
+        text.replace("  - { id: t, type: Triple, params: { b: 1, c: 2 } }\n", "") + "edges: [[one, m]]\n",
+    ).plan()
     assert [n.id for n in plan.nodes] == ["one", "m/two/inner/n"]
     assert source(plan, "m/two/inner/n.x") == "one"
     assert param(plan, "m/two/inner/n.text") == "top"
@@ -106,9 +112,15 @@ def test_a_module_input_has_a_default(folder: Path) -> None:
 
 def test_edges_with_a_port_come_first_at_modules_too(folder: Path) -> None:
     """The order of S2.1 holds for a module's inputs."""
-    write(folder, "inner.yaml", OPS + "inputs: [p, q]\nnodes:\n  - { id: n, type: Pair, inputs: { a: p, b: q } }\n")
+    write(
+        folder,
+        "inner.yaml",
+        OPS + "inputs: [p, q]\nnodes:\n  - { id: n, type: Pair, inputs: { a: p, b: q } }\n",
+    )
     nodes = SOURCE + "  - { id: two, type: Two }\n"
-    plan = load(folder, outer("  - { id: m, path: inner.yaml }\n", nodes, "edges: [[one, m], [two, m.p]]\n")).plan()
+    plan = load(
+        folder, outer("  - { id: m, path: inner.yaml }\n", nodes, "edges: [[one, m], [two, m.p]]\n")
+    ).plan()
     assert (source(plan, "m/n.a"), source(plan, "m/n.b")) == ("two", "one")
 
 
@@ -128,8 +140,14 @@ def test_a_module_may_be_of_any_format(folder: Path) -> None:
     """YAML, JSON, TOML and Python files are modules of each other."""
     write(folder, "m.json", Pipeline.from_file(folder / "inner.yaml").to_json())
     write(folder, "m.toml", Pipeline.from_file(folder / "inner.yaml").to_toml())
-    write(folder, "m.py", "from petal import operator\n\n\n@operator\ndef n(x: int, *, text: str = 'py') -> str:\n    return text\n")
-    modules = "".join(f"  - {{ id: {f}, path: m.{f}, inputs: {{ x: one }} }}\n" for f in ("json", "toml", "py"))
+    write(
+        folder,
+        "m.py",
+        "from petal import operator\n\n\n@operator\ndef n(x: int, *, text: str = 'py') -> str:\n    return text\n",
+    )
+    modules = "".join(
+        f"  - {{ id: {f}, path: m.{f}, inputs: {{ x: one }} }}\n" for f in ("json", "toml", "py")
+    )
     plan = load(folder, outer(modules)).plan()
     assert [source(plan, f"{f}/n.x") for f in ("json", "toml", "py")] == ["one", "one", "one"]
 
@@ -153,7 +171,9 @@ def test_a_mistake_of_a_module_used_twice_is_told_once(folder: Path) -> None:
 
 def test_after_a_module_is_after_all_its_nodes(folder: Path) -> None:
     """``after: [module]`` waits for every node inside."""
-    text = outer("  - { id: m, path: inner.yaml, params: { x: 1 } }\n", "  - { id: one, type: One, after: [m] }\n")
+    text = outer(
+        "  - { id: m, path: inner.yaml, params: { x: 1 } }\n", "  - { id: one, type: One, after: [m] }\n"
+    )
     assert [n.id for n in load(folder, text).plan().nodes] == ["m/n", "one"]
 
 
@@ -180,7 +200,9 @@ def test_nothing_outside_the_project_is_opened(folder: Path) -> None:
     write(inside, "x", "")
     (inside / "link.yaml").symlink_to(folder / "inner.yaml")
     for path in ("../inner.yaml", str(folder / "inner.yaml"), "link.yaml", "../nothing.yaml"):
-        assert codes(load(inside, f"modules:\n  - {{ id: m, path: '{path}' }}\n")) == ["outside-project"], path
+        assert codes(load(inside, f"modules:\n  - {{ id: m, path: '{path}' }}\n")) == ["outside-project"], (
+            path
+        )
     for path in ("../ops.py", str(folder / "ops.py")):
         text = f"plugins: ['{path}']\nnodes:\n  - {{ id: e, type: EmptySource }}\n"
         assert codes(load(inside, text)) == ["outside-project"], path

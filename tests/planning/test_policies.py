@@ -49,7 +49,9 @@ def resolved(folder: Path, text: str, request: Request | None = None) -> Resolve
     return found
 
 
-@pytest.mark.parametrize("asked", [c for n in range(4) for c in combinations(("node", "decorator", "defaults"), n)])
+@pytest.mark.parametrize(
+    "asked", [c for n in range(4) for c in combinations(("node", "decorator", "defaults"), n)]
+)
 def test_the_nearest_place_wins(tmp_path: Path, asked: tuple[str, ...]) -> None:
     """A node's policy wins over its decorator's, that over ``defaults``, that over the built-in; the plan says which."""
     top = "defaults: { effects: once }\n" if "defaults" in asked else ""
@@ -88,7 +90,9 @@ def test_target_is_another_word_for_backend(tmp_path: Path) -> None:
     assert (finding.code, finding.line, finding.column) == ("unknown-backend", 3, 47)
 
 
-@pytest.mark.parametrize("policy", ["retry: 3", "retry: { max_attempts: 2 }", "timeout: 5s", "cache: true", "batch: 10"])
+@pytest.mark.parametrize(
+    "policy", ["retry: 3", "retry: { max_attempts: 2 }", "timeout: 5s", "cache: true", "batch: 10"]
+)
 @pytest.mark.parametrize("place", ["node", "defaults"])
 def test_what_this_version_cannot_do_is_refused_at_its_key(tmp_path: Path, policy: str, place: str) -> None:
     """A policy that would be promised and not done is an error, at the key that asks for it, once."""
@@ -106,7 +110,10 @@ def test_what_this_version_cannot_do_is_refused_at_its_key(tmp_path: Path, polic
     assert name in finding.message
 
 
-@pytest.mark.parametrize("policy", ["retry: 1", "retry: false", "timeout: false", "cache: false", "batch: false", "execution: local"])
+@pytest.mark.parametrize(
+    "policy",
+    ["retry: 1", "retry: false", "timeout: false", "cache: false", "batch: false", "execution: local"],
+)
 def test_what_asks_for_nothing_is_fine(tmp_path: Path, policy: str) -> None:
     """A policy that is switched off, or says what happens anyway, is no mistake; a node undoes ``defaults``."""
     resolved(tmp_path, f"nodes:\n  - {{ id: n, type: Pure, {policy} }}\n")

@@ -55,7 +55,10 @@ def test_an_escape_is_a_literal(tmp_path: Path) -> None:
 def test_what_a_reference_gives_is_not_looked_at_again(tmp_path: Path) -> None:
     """One pass: a value that holds ``${…}`` stays as it is (F75)."""
     text = named("text: '${env:EVIL}'")
-    assert param(load(tmp_path, text, EVIL="${params.secret}\nx: [1]").plan(), "n.text") == "${params.secret}\nx: [1]"
+    assert (
+        param(load(tmp_path, text, EVIL="${params.secret}\nx: [1]").plan(), "n.text")
+        == "${params.secret}\nx: [1]"
+    )
 
 
 def test_a_secret_stays_a_reference(tmp_path: Path) -> None:
@@ -100,7 +103,9 @@ def test_literals_of_a_file_are_strict(tmp_path: Path) -> None:
         ("r.file_path", "a.csv", "a.csv"),
     ],
 )
-def test_text_from_the_command_line_is_read_by_the_annotation(tmp_path: Path, address: str, text: str, value: Any) -> None:
+def test_text_from_the_command_line_is_read_by_the_annotation(
+    tmp_path: Path, address: str, text: str, value: Any
+) -> None:
     """``--set f.pattern=123`` is a string, ``--set l.count=12`` a number (S8.3)."""
     nodes = """\
 nodes:
@@ -149,10 +154,16 @@ def test_conversion_bakes_nothing_in(tmp_path: Path) -> None:
 # -- paths (S8.1) -----------------------------------------------------------------------------------------------
 
 
-def test_paths_are_relative_to_the_file_that_wrote_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_relative_to_the_file_that_wrote_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A ``Path`` of a file is relative to that file, in modules too, wherever the command runs (S8.1)."""
     monkeypatch.chdir("/")
-    write(tmp_path / "sub", "inner.yaml", OPS + "nodes:\n  - { id: n, type: Named, params: { x: 1, path: a.txt } }\n")
+    write(
+        tmp_path / "sub",
+        "inner.yaml",
+        OPS + "nodes:\n  - { id: n, type: Named, params: { x: 1, path: a.txt } }\n",
+    )
     (tmp_path / "pyproject.toml").write_text("", "utf-8")
     text = named("path: b.txt") + "modules:\n  - { id: m, path: sub/inner.yaml }\n"
     pipeline = load(tmp_path, text)
@@ -160,7 +171,9 @@ def test_paths_are_relative_to_the_file_that_wrote_them(tmp_path: Path, monkeypa
     assert param(pipeline.plan(), "n.path") == tmp_path / "b.txt"
 
 
-def test_paths_from_the_caller_are_relative_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_from_the_caller_are_relative_to_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A ``Path`` from Python or the command line is relative to the current folder (S8.1)."""
     pipeline = load(tmp_path, named("path: b.txt"))
     here = tmp_path / "here"
@@ -232,8 +245,14 @@ _TEXT = st.text(st.sampled_from("ab$%{}.: ") | st.characters(), max_size=20)
 
 
 @settings(max_examples=200, deadline=None)
-@given(_TEXT, st.dictionaries(st.sampled_from("ab"), _TEXT | st.integers()), st.dictionaries(st.sampled_from("AB"), _TEXT))
-def test_resolving_any_text_gives_a_value_or_a_report(text: str, params: dict[str, Any], environment: dict[str, str]) -> None:
+@given(
+    _TEXT,
+    st.dictionaries(st.sampled_from("ab"), _TEXT | st.integers()),
+    st.dictionaries(st.sampled_from("AB"), _TEXT),
+)
+def test_resolving_any_text_gives_a_value_or_a_report(
+    text: str, params: dict[str, Any], environment: dict[str, str]
+) -> None:
     """Whatever a text holds, it is resolved or every reason is reported; without ``${`` it is unchanged (F75)."""
     reports: list[str] = []
     try:
@@ -256,7 +275,9 @@ def test_an_escaped_text_comes_back(text: str) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(value=st.text(max_size=20))
-def test_no_value_of_the_environment_changes_a_plan_but_its_own_parameter(value: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_no_value_of_the_environment_changes_a_plan_but_its_own_parameter(
+    value: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """A variable's value reaches the one parameter that names it, as it is."""
     folder = tmp_path_factory.mktemp("env")
     path = write(folder, "p.yaml", named("text: '${env:V}'"))

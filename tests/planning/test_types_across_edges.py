@@ -50,8 +50,12 @@ def test_every_view_of_one_element_fits_every_other(gives: Any, takes: Any) -> N
     assert edge(gives, takes) == []
 
 
-@pytest.mark.parametrize("gives", [*FRAMES, Batches[dict[str, Any]], list[dict[str, Any]], Iterator[dict[str, Any]]])
-@pytest.mark.parametrize("takes", [*FRAMES, Batches[dict[str, Any]], list[dict[str, Any]], Iterator[dict[str, Any]]])
+@pytest.mark.parametrize(
+    "gives", [*FRAMES, Batches[dict[str, Any]], list[dict[str, Any]], Iterator[dict[str, Any]]]
+)
+@pytest.mark.parametrize(
+    "takes", [*FRAMES, Batches[dict[str, Any]], list[dict[str, Any]], Iterator[dict[str, Any]]]
+)
 def test_frames_are_rows_of_records(gives: Any, takes: Any) -> None:
     """A frame feeds a stream of records, and records feed a frame."""
     assert edge(gives, takes) == []
@@ -67,7 +71,9 @@ def test_other_elements_do_not_fit(gives: Any, takes: Any) -> None:
     assert finding.hint
 
 
-@pytest.mark.parametrize("gives", [str, bytes, dict[str, int], Mapping[str, int], typing.TypedDict("Row", {"a": int})])
+@pytest.mark.parametrize(
+    "gives", [str, bytes, dict[str, int], Mapping[str, int], typing.TypedDict("Row", {"a": int})]
+)
 @pytest.mark.parametrize("takes", [Iterable[Any], list[Any], Iterator[str], Batches[str], pl.DataFrame])
 def test_text_bytes_and_mappings_are_never_taken_apart(gives: Any, takes: Any) -> None:
     """One text or mapping is one value; the hint says how to give many (S3.1)."""
@@ -154,7 +160,11 @@ def test_a_generator_without_a_return_annotation_is_a_stream() -> None:
 
 def test_a_mismatch_stands_where_the_edge_was_written(tmp_path: Path) -> None:
     """The place is the edge's own, also where a module is between the two nodes."""
-    load(tmp_path, "inputs: [lines]\nnodes:\n  - { id: f, type: RegexFilter, params: { pattern: a } }\n", "inner.yaml")
+    load(
+        tmp_path,
+        "inputs: [lines]\nnodes:\n  - { id: f, type: RegexFilter, params: { pattern: a } }\n",
+        "inner.yaml",
+    )
     text = "nodes:\n  - { id: t, type: CsvReader, params: { file_path: a.csv } }\n"
     text += "modules:\n  - { id: m, path: inner.yaml }\nedges:\n  - [t, m]\n"
     (finding,) = load(tmp_path, text).validate()
@@ -175,6 +185,8 @@ def test_an_element_fits_itself_in_any_two_views(element: Any, gives: Any, takes
 
 @settings(max_examples=60, deadline=None)
 @given(ELEMENTS, ELEMENTS, VIEWS, VIEWS, VIEWS, VIEWS)
-def test_views_do_not_change_whether_elements_fit(one: Any, other: Any, a: Any, b: Any, c: Any, d: Any) -> None:
+def test_views_do_not_change_whether_elements_fit(
+    one: Any, other: Any, a: Any, b: Any, c: Any, d: Any
+) -> None:
     """Whether two elements fit is the same in every pair of views."""
     assert bool(edge(a[one], b[other])) == bool(edge(c[one], d[other]))

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from petal import Pipeline, Plan, PipelineSpec, Session, operator
+from petal import Pipeline, PipelineSpec, Plan, Session, operator
 from petal.spec.plan import Constant, FromNode
 
 #: The same operators as a file, for pipelines that are files.
-OPERATORS = '''\
+OPERATORS = """\
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def named(x: int, *, text: str = "t", number: int = 0, path: Path | None = None,
 @operator
 def rows() -> Iterator[int]:
     yield 1
-'''
+"""
 
 
 @operator

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-OPERATORS = '''\
+OPERATORS = """\
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal
 
@@ -27,7 +27,7 @@ def total(rows: Iterable[int], *, mode: Literal["sum", "max"] = "sum") -> int:
 @operator
 def label(number: int, text: str = "n") -> list[str]:
     return [f"{text}={number}"]
-'''
+"""
 
 #: Files that the pipelines use.
 PARTS = {

@@ -41,7 +41,9 @@ OUT_OF_REACH = {
     "needs-code": "only with --no-code",
 }
 #: Codes that are documented for commands, runs and operators in Python, not for pipeline files.
-_ELSEWHERE = re.compile(r"errors\.py|cli/|execution/|data/|authoring/|spec/(?!signature)|plugin/(hooks|markers)")
+_ELSEWHERE = re.compile(
+    r"errors\.py|cli/|execution/|data/|authoring/|spec/(?!signature)|plugin/(hooks|markers)"
+)
 
 
 def findings_of(name: str) -> list[Diagnostic]:
@@ -187,11 +189,19 @@ def _codes_of(node: ast.AST) -> list[ast.expr]:
         codes = [k.value for k in node.keywords if k.arg == "code"]
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         if name == "add" and node.args:  # config: add(code, ...); planning: add(place, path, code, ...)
-            codes.append(node.args[0] if isinstance(node.args[0], ast.Constant) else node.args[min(2, len(node.args) - 1)])
+            codes.append(
+                node.args[0]
+                if isinstance(node.args[0], ast.Constant)
+                else node.args[min(2, len(node.args) - 1)]
+            )
         elif name in _POSITIONS and len(node.args) > _POSITIONS[name]:
             codes.append(node.args[_POSITIONS[name]])
         return codes
-    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
+    if (
+        isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Tuple)
+        and isinstance(node.value, ast.Tuple)
+    ):
         pairs = zip(node.targets[0].elts, node.value.elts, strict=False)
         return [value for name, value in pairs if isinstance(name, ast.Name) and name.id == "code"]
     if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:

@@ -46,7 +46,8 @@ HOSTILE = [
     '"5m"', '"-5m"', '"99999999999999999999d"', "[reader, filter]", '["reader", "filter"]', "{from: a, to: b}", "\t", "x" * 3000,
 ]  # fmt: skip
 #: Single characters and short pieces that mean something to a parser.
-PIECES = list("{}[]()<>:,=#\"'`\\|&*!%@?-_.~$ \t\n\r\0\x07\x85\ufeff\u2028é0aZ") + [
+PIECES = [
+    *"{}[]()<>:,=#\"'`\\|&*!%@?-_.~$ \t\n\r\0\x07\x85\ufeff\u2028é0aZ",
     "\r\n", "\n\n", ": ", "- ", "- - ", '"""', "'''", "<<: *base\n", "&a ", "*a", "!!str ", "[[", "]]", "[x]\n", "/*", "//",
     "--- \n", "%YAML 1.1\n", "${", "}", "\\u", "\\x", "  ", "        ", "[" * 70, "{a: " * 70, '{"a":' * 70,
 ]  # fmt: skip
@@ -120,15 +121,44 @@ VALUES: list[Any] = [
     {"max_attempts": 3, "delay": -1}, {"size": 0}, {"ttl": "1h"}, "pure", "clean.yaml", "nested.toml", "full.yaml", "modules.toml",
     "./operators.py", "./nothing.py", "../up.yaml", "/etc/passwd", "a/b", "a.txt", ["a.txt", 5], {"a": {"b": {"c": [1]}}},
 ]  # fmt: skip
-KEYS = ["id", "type", "params", "inputs", "after", "path", "nodes", "edges", "modules", "outputs", "defaults", "plugins"]
-KEYS += ["execution", "retry", "timeout", "cache", "batch", "effects", "lines", "file_path", "pattern", "x", "", "a.b", "é"]
+KEYS = [
+    "id",
+    "type",
+    "params",
+    "inputs",
+    "after",
+    "path",
+    "nodes",
+    "edges",
+    "modules",
+    "outputs",
+    "defaults",
+    "plugins",
+]
+KEYS += [
+    "execution",
+    "retry",
+    "timeout",
+    "cache",
+    "batch",
+    "effects",
+    "lines",
+    "file_path",
+    "pattern",
+    "x",
+    "",
+    "a.b",
+    "é",
+]
 
 
 def _containers(data: Any) -> list[Any]:
     """Return every mapping and list inside, the whole included."""
     found = [data]
     for one in found:
-        found += [v for v in (one.values() if isinstance(one, dict) else one) if isinstance(v, dict | list) and v]
+        found += [
+            v for v in (one.values() if isinstance(one, dict) else one) if isinstance(v, dict | list) and v
+        ]
     return found
 
 
@@ -222,7 +252,9 @@ def test_no_mutation_of_a_file_breaks_validation(
         for file in files:
             if file in PARTS:
                 Path(file).write_text(PARTS[file], "utf-8")
-    print(f"chunk {chunk}: {broken} of {PER_CHUNK} broken; the slowest took {slowest[0]:.3f} s (seed {slowest[1]})")
+    print(
+        f"chunk {chunk}: {broken} of {PER_CHUNK} broken; the slowest took {slowest[0]:.3f} s (seed {slowest[1]})"
+    )
     assert slowest[0] < LIMIT, f"seed {slowest[1]} took {slowest[0]:.2f} s"
     assert broken > PER_CHUNK / 2
 
@@ -232,7 +264,9 @@ def test_the_pipelines_that_are_mutated_are_good(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     for name, text in {**PARTS, **GOOD}.items():
         Path(name).write_text(text, "utf-8")
-    found = {name: Pipeline.from_file(name, session=Session(environment={"HOME": "/"})).validate() for name in GOOD}
+    found = {
+        name: Pipeline.from_file(name, session=Session(environment={"HOME": "/"})).validate() for name in GOOD
+    }
     assert {name: f for name, f in found.items() if f} == {}
 
 

@@ -1,9 +1,11 @@
-"""The façade: a pipeline, and the verbs a user applies to it."""
+"""The façade: a pipeline, and the verbs a user applies to it.
+
+What draws and what writes is imported when it is asked for: a run needs neither.
+"""
 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -16,12 +18,10 @@ from petal.app.session import Session
 from petal.authoring.pipeline import author
 from petal.code.loader import load_file, load_module, operators_in
 from petal.code.source import project_path
-from petal.config.encode import to_text
 from petal.errors import InvalidPipeline, UsageError
 from petal.execution.engine import Options, execute
 from petal.execution.result import RunResult
 from petal.metadata.bus import Bus
-from petal.planning import picture
 from petal.planning.build import Planned, make_plan
 from petal.planning.request import Request
 from petal.planning.stages import feeds
@@ -162,15 +162,21 @@ class Pipeline(PartHolder):
 
     def ascii(self, *, ascii: bool = False, width: int | None = None) -> str:
         """Draw the pipeline as text; with ``ascii=True`` without box-drawing characters."""
+        from petal.planning import picture
+
         nodes, edges = self._acyclic()
         return picture.draw(self.name, nodes, edges, ascii=ascii, width=width)
 
     def mermaid(self) -> str:
         """Draw the pipeline as a Mermaid diagram."""
+        from petal.planning import picture
+
         return picture.mermaid(self.name, *self.edges())
 
     def dot(self) -> str:
         """Draw the pipeline in Graphviz's language."""
+        from petal.planning import picture
+
         return picture.dot(self.name, *self.edges())
 
     def _acyclic(self) -> tuple[list[str], list[tuple[str, str]]]:
@@ -195,14 +201,20 @@ class Pipeline(PartHolder):
 
     def to_yaml(self) -> str:
         """Write the pipeline as YAML; reading it back gives an equal specification."""
+        from petal.config.encode import to_text
+
         return to_text(self.spec, "yaml")
 
     def to_json(self) -> str:
         """Write the pipeline as JSON."""
+        from petal.config.encode import to_text
+
         return to_text(self.spec, "json")
 
     def to_toml(self) -> str:
         """Write the pipeline as TOML."""
+        from petal.config.encode import to_text
+
         return to_text(self.spec, "toml")
 
     # -- running it -------------------------------------------------------------------------------------------
@@ -267,6 +279,10 @@ class Pipeline(PartHolder):
         request = self._request(params, inputs, targets, overrides, to_run=not dry)
         plan, planned = self.checked(request)
         if dry:
+            import shutil
+
+            from petal.planning import picture
+
             encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
             width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
             nodes, edges = plan_edges(plan)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 import traceback
@@ -142,6 +141,8 @@ def _hint(error: BaseException) -> str | None:
 
 def missing_hint(name: str) -> str:
     """Say how a module that is missing might be had: another name beside the file, or a package."""
+    import difflib
+
     top = name.partition(".")[0]
     near = difflib.get_close_matches(top, _beside(), n=1, cutoff=0.7)
     if near and near[0] != top:

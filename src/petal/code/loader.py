@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import importlib
 import inspect
 import sys
@@ -149,6 +147,8 @@ def _check_readable(given: Path, file: Path) -> None:
 
 
 def _similar(file: Path) -> str | None:
+    import difflib
+
     try:
         beside = [p.name for p in file.parent.iterdir() if p.suffix == ".py"]
     except OSError:
@@ -159,6 +159,8 @@ def _similar(file: Path) -> str | None:
 
 def _module_name(file: Path) -> str:
     """Name a file's module by its stem, unless that name is or could be somebody else's."""
+    import hashlib
+
     stem = file.stem
     if (
         stem.isidentifier()

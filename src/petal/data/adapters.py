@@ -395,6 +395,9 @@ def to_container(batches: list[Any], container: str) -> Any:
     if container == "polars.Series":
         return pl.concat(batches) if batches else pl.Series("", [])
     batches = [b.to_frame("value") if isinstance(b, pl.Series) else b for b in batches]
+    if batches:  # columns go by name, whatever their order in each batch
+        first = batches[0].columns
+        batches = [b if b.columns == first or set(b.columns) != set(first) else b.select(first) for b in batches]
     frame = pl.concat(batches, how="vertical_relaxed") if batches else pl.DataFrame()
     if container == "polars.LazyFrame":
         return frame.lazy()

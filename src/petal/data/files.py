@@ -7,7 +7,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 import stat
 import threading
 from collections.abc import Iterator
@@ -30,7 +29,7 @@ class Output:
 
     def __init__(self, target: str | os.PathLike[str], *, owner: str = "") -> None:
         self.target = Path(os.path.realpath(target))
-        mark = owner or f"{os.getpid()}-{secrets.token_hex(4)}"
+        mark = owner or f"{os.getpid()}-{os.urandom(4).hex()}"
         self._temporary = self.target.with_name(f".{self.target.name[:180]}.petal-{mark}.tmp")
         self._finished = False
         self._special = _is_special(self.target)
@@ -129,7 +128,7 @@ class Outputs:
         if folder not in self._swept:
             self._swept.add(folder)
             sweep(folder)
-        output = Output(path, owner=f"{self._owner}-{len(self._open)}-{secrets.token_hex(3)}")
+        output = Output(path, owner=f"{self._owner}-{len(self._open)}-{os.urandom(3).hex()}")
         with self._lock:
             late = self._ended
             if not late:

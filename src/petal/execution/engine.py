@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -59,7 +59,7 @@ class Options(Struct, frozen=True):
 def new_run_id(now: float | None = None) -> str:
     """Make a run id: UTC time and 8 random characters (S5.8)."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-    return f"{stamp}-{secrets.token_hex(4)}"
+    return f"{stamp}-{os.urandom(4).hex()}"
 
 
 def execute(plan: Plan, operators: Mapping[str, Operator], options: Options | None = None) -> RunResult:

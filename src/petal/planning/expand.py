@@ -239,7 +239,9 @@ def _give_inputs(scope: Scope, parent: Scope, module: ModuleSpec, findings: Find
     for name, source in module.inputs.items():
         path = (*scope.entry, "inputs", name)
         if name in scope.given:
-            message = f"input `{name}` of module `{module.id}` is bound twice: under `inputs` and under `params`"
+            message = (
+                f"input `{name}` of module `{module.id}` is bound twice: under `inputs` and under `params`"
+            )
             findings.add(parent.place, path, "bound-twice", message, hint="remove one of them", key=True)
         elif name in declared:
             refs = source if isinstance(source, tuple) else (source,)

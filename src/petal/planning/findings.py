@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 from msgspec.structs import replace
@@ -93,6 +92,8 @@ def _printable(text: str) -> str:
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
     """Return ``did you mean `x`?`` when a candidate is close."""
+    import difflib
+
     found = difflib.get_close_matches(name, list(candidates), 1, 0.6)
     if not found:
         lowered = {c.lower(): c for c in candidates}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -82,6 +81,8 @@ class Hooks:
         return found
 
     def _refuse_unknown(self, plugin: object, name: str) -> None:
+        import difflib
+
         for hook, options in hooks_of(plugin).items():
             if hook not in self._specs and not options.get("optionalhook"):
                 near = difflib.get_close_matches(hook, self._specs, n=1)

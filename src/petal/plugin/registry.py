@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -180,6 +179,8 @@ class Scopes:
 
     def close_matches(self, name: str) -> list[str]:
         """Return at most three names that are most like this one, best first."""
+        import difflib
+
         plain = {known.lower(): known for known in reversed(self.names())}
         near = difflib.get_close_matches(name.replace("_", "").lower(), plain, n=3)
         return [plain[match] for match in near]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import threading
 from typing import Any
-from urllib.parse import quote
 
 #: Shorter secrets would hide half of every text.
 SHORTEST = 4
@@ -18,6 +15,10 @@ def hide(secret: str) -> None:
     """Remember a secret; from now on :func:`redact` hides it, also encoded."""
     if len(secret) < SHORTEST:
         return
+    import base64
+    import json
+    from urllib.parse import quote
+
     raw = secret.encode()
     forms = {secret, quote(secret, safe=""), raw.hex(), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
     forms |= {base64.b64encode(raw).decode().rstrip("="), base64.urlsafe_b64encode(raw).decode().rstrip("=")}
