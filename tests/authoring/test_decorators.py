@@ -144,7 +144,16 @@ def test_bare_retry_is_three_attempts():
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [(3, 3.0), (0.5, 0.5), ("30s", 30.0), ("5m", 300.0), ("1h30m", 5400.0), ("250ms", 0.25), ("2d", 172_800.0), (" 1.5m ", 90.0)],
+    [
+        (3, 3.0),
+        (0.5, 0.5),
+        ("30s", 30.0),
+        ("5m", 300.0),
+        ("1h30m", 5400.0),
+        ("250ms", 0.25),
+        ("2d", 172_800.0),
+        (" 1.5m ", 90.0),
+    ],
 )
 def test_durations_are_seconds_or_text(text, value):
     """DESIGN 2.2: a duration is a number of seconds or text like 5m."""
@@ -153,7 +162,10 @@ def test_durations_are_seconds_or_text(text, value):
     assert declared(retry(delay=text)(fresh())).policies.retry.delay == value
 
 
-@pytest.mark.parametrize("bad", ["", "5", "5 minutes", "m5", -1, 0, True, None, float("nan"), float("inf"), "5m30", [5], "１s "[:1]])
+@pytest.mark.parametrize(
+    "bad",
+    ["", "5", "5 minutes", "m5", -1, 0, True, None, float("nan"), float("inf"), "5m30", [5], "１s "[:1]],
+)
 def test_what_is_no_duration_is_refused(bad):
     """DESIGN 2.2: a bad duration is refused when it is written, with the remedy."""
     with pytest.raises(DefinitionError, match="is not a duration") as error:

@@ -22,8 +22,8 @@ from petal import (
     operator,
     retry,
 )
-from petal.config.syntax import parse
 from petal.config.decode import decode
+from petal.config.syntax import parse
 
 RAN: list[str] = []
 
@@ -173,7 +173,10 @@ def test_an_entry_that_cannot_work_is_refused(make, code, says):
         ([reader, node(errors, inputs={"reader": "reader.port"})], "unknown-port"),
         ([reader, node(errors, after=["nobody"])], "unknown-node"),
         ([reader, node(errors, after=["errors"])], "cycle"),
-        ([node(errors, id="a", inputs={"reader": "b"}), node(errors, id="b", inputs={"reader": "a"})], "cycle"),
+        (
+            [node(errors, id="a", inputs={"reader": "b"}), node(errors, id="b", inputs={"reader": "a"})],
+            "cycle",
+        ),
         ([reader, errors, sink, node(total, inputs={"reader": "sink"})], None),
     ],
 )
@@ -234,7 +237,13 @@ def test_a_pipeline_input_is_never_taken_apart(value):
 def test_unknown_names_in_a_request_are_usage_errors():
     """S5.2: a target, override, input or parameter that names nothing is refused with did-you-mean."""
     p = Pipeline.of(reader, errors, count)
-    for request in ({"targets": ["cuont"]}, {"overrides": {"cuont": 1}}, {"inputs": {"x": 1}}, {"params": {"errors.prefx": "a"}}, {"params": {"eror.prefix": "a"}}):
+    for request in (
+        {"targets": ["cuont"]},
+        {"overrides": {"cuont": 1}},
+        {"inputs": {"x": 1}},
+        {"params": {"errors.prefx": "a"}},
+        {"params": {"eror.prefix": "a"}},
+    ):
         with pytest.raises((UsageError, InvalidPipeline)):
             p.run(**request)
     assert RAN == []
@@ -284,7 +293,9 @@ def test_an_override_on_a_sink_means_skip():
     assert RAN == []
 
 
-@pytest.mark.parametrize("value", [["abc", "de"], ("abc", "de"), pl.Series(["abc", "de"]), iter(["abc", "de"])])
+@pytest.mark.parametrize(
+    "value", [["abc", "de"], ("abc", "de"), pl.Series(["abc", "de"]), iter(["abc", "de"])]
+)
 def test_an_override_of_a_stream_takes_any_rows(value):
     """S5.7, S3.1: rows in any view, also for a node that gives batches; two consumers both get them."""
     p = Pipeline.of(batches, lengths, node(lengths, id="again"))
@@ -341,7 +352,7 @@ def test_a_notebook_shows_the_picture():
     assert RAN == []
 
 
-FUNCTIONS = '''
+FUNCTIONS = """
 from collections.abc import Iterable, Iterator
 from petal import operator
 
@@ -361,7 +372,7 @@ def concat(*lists: Iterable[str]) -> list[str]:
 @operator
 def done(all: list[str], label: str) -> str:
     return label + ",".join(all)
-'''
+"""
 
 
 @pytest.mark.parametrize("format", ["yaml", "json", "toml"])
@@ -413,7 +424,11 @@ def test_every_policy_goes_to_a_file_and_back(format):
 
 def test_from_module_takes_operators_in_order(tmp_path):
     """S7.2: all operators defined in a file, in order."""
-    (tmp_path / "etl.py").write_text(FUNCTIONS.replace("concat(*lists: Iterable[str])", "all(errors: list[str])").replace("[x for xs in lists for x in xs]", "errors"))
+    (tmp_path / "etl.py").write_text(
+        FUNCTIONS.replace("concat(*lists: Iterable[str])", "all(errors: list[str])").replace(
+            "[x for xs in lists for x in xs]", "errors"
+        )
+    )
     p = Pipeline.from_module(tmp_path / "etl.py")
     assert [n.id for n in p.spec.nodes] == ["reader", "errors", "all", "done"]
     assert p.run(inputs={"label": ">"}).check().outputs["done"] == ">ERROR 1,ERROR 3"

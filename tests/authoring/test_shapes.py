@@ -138,7 +138,11 @@ def test_positional_arguments_are_inputs_and_keyword_only_ones_parameters():
         return a
 
     spec = describe(op)
-    assert [(i.name, i.default, i.variadic) for i in spec.inputs] == [("a", MISSING, False), ("b", "x", False), ("more", MISSING, True)]
+    assert [(i.name, i.default, i.variadic) for i in spec.inputs] == [
+        ("a", MISSING, False),
+        ("b", "x", False),
+        ("more", MISSING, True),
+    ]
     assert [(p.name, p.default) for p in spec.params] == [("c", MISSING), ("d", 0.5)]
 
 
@@ -162,7 +166,9 @@ def test_a_class_takes_parameters_in_init_and_inputs_in_process():
     def source() -> Iterator[int]:
         yield from range(4)
 
-    result = Pipeline.of(source, node(Scale, id="s", inputs={"xs": "source"}, factor=10, offset=1)).run().check()
+    result = (
+        Pipeline.of(source, node(Scale, id="s", inputs={"xs": "source"}, factor=10, offset=1)).run().check()
+    )
     assert result.outputs["s"] == [1, 11, 21, 31]
 
 
@@ -194,16 +200,36 @@ def test_a_context_may_stand_anywhere_and_be_optional():
             seen["process"] = called
             return keyword * self.factor
 
-    result = Pipeline.of(
-        first, last, keyword, node(beside_star, id="star", inputs={"xs": ["first", "last"]}), node(Inside, id="inside")
-    ).run().check()
+    result = (
+        Pipeline.of(
+            first,
+            last,
+            keyword,
+            node(beside_star, id="star", inputs={"xs": ["first", "last"]}),
+            node(Inside, id="inside"),
+        )
+        .run()
+        .check()
+    )
     assert result.outputs["inside"] == 6
     assert result.outputs["star"] == 2
-    where = {"first": "first", "last": "last", "keyword": "keyword", "star": "star", "init": "inside", "process": "inside"}
+    where = {
+        "first": "first",
+        "last": "last",
+        "keyword": "keyword",
+        "star": "star",
+        "init": "inside",
+        "process": "inside",
+    }
     assert set(seen) == set(where)
     for name, context in seen.items():
         assert context is not None
-        assert (context.run_id, context.node_id, context.attempt, context.cancelled) == (result.run_id, where[name], 1, False)
+        assert (context.run_id, context.node_id, context.attempt, context.cancelled) == (
+            result.run_id,
+            where[name],
+            1,
+            False,
+        )
         assert context.idempotency_key
     assert last(1) == 1
     assert Context().cancelled is False
@@ -211,7 +237,13 @@ def test_a_context_may_stand_anywhere_and_be_optional():
 
 @pytest.mark.parametrize(
     ("python", "file"),
-    [("regex_filter", "RegexFilter"), ("read", "Read"), ("to_csv_2", "ToCsv2"), ("_private", "Private"), ("RegexFilter", "RegexFilter")],
+    [
+        ("regex_filter", "RegexFilter"),
+        ("read", "Read"),
+        ("to_csv_2", "ToCsv2"),
+        ("_private", "Private"),
+        ("RegexFilter", "RegexFilter"),
+    ],
 )
 def test_a_function_is_called_by_its_name_in_camel_case(python, file):
     """DESIGN 2.3: regex_filter is RegexFilter in files."""
@@ -235,7 +267,12 @@ def test_kind_is_derived_from_the_ports():
     def lonely() -> None:
         pass
 
-    assert [describe(f).kind for f in (source, transform, sink, lonely)] == [Kind.SOURCE, Kind.TRANSFORMER, Kind.SINK, Kind.SINK]
+    assert [describe(f).kind for f in (source, transform, sink, lonely)] == [
+        Kind.SOURCE,
+        Kind.TRANSFORMER,
+        Kind.SINK,
+        Kind.SINK,
+    ]
 
 
 def test_named_fields_are_ports_of_their_own():
@@ -256,7 +293,10 @@ def test_named_fields_are_ports_of_their_own():
     assert [o.name for o in describe(split).outputs] == ["output", "good", "bad"]
     assert [o.name for o in describe(both).outputs] == ["output", "left", "right"]
     p = Pipeline.of(
-        split, both, node(count, inputs={"xs": "split.good"}), node(text, inputs={"right": "both.right", "whole": "both"})
+        split,
+        both,
+        node(count, inputs={"xs": "split.good"}),
+        node(text, inputs={"right": "both.right", "whole": "both"}),
     )
     outputs = p.run().check().outputs
     assert outputs["count"] == 2
@@ -428,9 +468,20 @@ def test_coroutines_and_async_generators_are_operators_like_any_other():
                 count += x
         return count
 
-    result = Pipeline.of(
-        value, source, shift, sync, back, plain_iterator, node(Async, id="cls"), node(many, inputs={"xs": ["source", "sync", "source"]})
-    ).run().check()
+    result = (
+        Pipeline.of(
+            value,
+            source,
+            shift,
+            sync,
+            back,
+            plain_iterator,
+            node(Async, id="cls"),
+            node(many, inputs={"xs": ["source", "sync", "source"]}),
+        )
+        .run()
+        .check()
+    )
     expected = [(i + 10) * 2 for i in range(2000)]
     assert result.outputs["back"] == expected
     assert result.outputs["plain_iterator"] == sum(expected)
@@ -488,16 +539,25 @@ def test_variadics_take_any_number_of_edges_in_order():
     def count(lead: int = 7, *lists: list[int]) -> list[int]:
         return [lead, *(len(x) for x in lists)]
 
-    result = Pipeline.of(
-        a,
-        b,
-        node(join, id="ab", inputs={"lists": ["a", "b"]}),
-        node(join, id="ba", inputs={"lists": ["b", "a"]}),
-        node(join, id="none"),
-        node(join, id="twice", inputs={"lists": ["b", "b"]}),
-        node(count, inputs={"lists": ["a", "b", "a"]}),
-    ).run().check()
-    assert [result.outputs[n] for n in ("ab", "ba", "none", "twice")] == [[1, 2, 3], [2, 3, 1], [], [2, 3, 2, 3]]
+    result = (
+        Pipeline.of(
+            a,
+            b,
+            node(join, id="ab", inputs={"lists": ["a", "b"]}),
+            node(join, id="ba", inputs={"lists": ["b", "a"]}),
+            node(join, id="none"),
+            node(join, id="twice", inputs={"lists": ["b", "b"]}),
+            node(count, inputs={"lists": ["a", "b", "a"]}),
+        )
+        .run()
+        .check()
+    )
+    assert [result.outputs[n] for n in ("ab", "ba", "none", "twice")] == [
+        [1, 2, 3],
+        [2, 3, 1],
+        [],
+        [2, 3, 2, 3],
+    ]
     assert result.outputs["count"] == [7, 1, 2, 1]
 
 

@@ -93,7 +93,13 @@ class Graph:
     by: list[int | None] = field(default_factory=list)
     after: list[list[int]] = field(default_factory=list)
 
-    def add(self, fn: Callable[..., Any], ins: Iterable[int] = (), by: int | None = None, after: Iterable[int] = ()) -> None:
+    def add(
+        self,
+        fn: Callable[..., Any],
+        ins: Iterable[int] = (),
+        by: int | None = None,
+        after: Iterable[int] = (),
+    ) -> None:
         self.functions.append(fn)
         self.ins.append(list(ins))
         self.by.append(by)
@@ -123,7 +129,9 @@ def random_graph(rng: random.Random) -> Graph:
     """Draw a graph of 5 to 8 nodes: streams, lists, values and `after` mixed."""
     graph = Graph()
     for i in range(rng.randint(5, 8)):
-        rows = [k for k in range(i) if GIVES[graph.functions[k]] != VALUE and graph.functions[k] is not untyped]
+        rows = [
+            k for k in range(i) if GIVES[graph.functions[k]] != VALUE and graph.functions[k] is not untyped
+        ]
         values = [k for k in range(i) if GIVES[graph.functions[k]] == VALUE]
         after = rng.sample(range(i), 1) if i and rng.random() < 0.25 else []
         if not rows or rng.random() < 0.12:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from petal import Context, NodeFailed, Pipeline, Status, node, open_output
+from petal import Context, Pipeline, Status, node, open_output
 
 ROWS = 20_000
 
@@ -47,10 +47,21 @@ def test_the_third_of_five_nodes_fails():
         return sum(four)
 
     result = Pipeline.of(one, two, three, four, five).run()
-    assert statuses(result) == {"one": "cancelled", "two": "cancelled", "three": "failed", "four": "skipped", "five": "skipped"}
+    assert statuses(result) == {
+        "one": "cancelled",
+        "two": "cancelled",
+        "three": "failed",
+        "four": "skipped",
+        "five": "skipped",
+    }
     assert result.status is Status.FAILED
     error = result.nodes["three"].error
-    assert (error.node, error.attempt, error.kind, error.message) == ("three", 1, "user", "ValueError: row 100")
+    assert (error.node, error.attempt, error.kind, error.message) == (
+        "three",
+        1,
+        "user",
+        "ValueError: row 100",
+    )
     assert isinstance(error.__cause__, ValueError)
     assert "raise ValueError" in error.traceback
     assert "petal/execution" not in error.traceback
@@ -77,7 +88,13 @@ def test_the_third_of_five_values_fails():
         ran.append("five")
 
     result = Pipeline.of(one, two, three, four, five).run()
-    assert statuses(result) == {"one": "succeeded", "two": "succeeded", "three": "failed", "four": "skipped", "five": "skipped"}
+    assert statuses(result) == {
+        "one": "succeeded",
+        "two": "succeeded",
+        "three": "failed",
+        "four": "skipped",
+        "five": "skipped",
+    }
     assert ran == []
     assert result.nodes["four"].attempts == 0
     assert result.nodes["three"].attempts == 1
@@ -146,7 +163,13 @@ def test_sibling_branches_finish_and_commit(tmp_path):
     result = Pipeline.of(
         src, bad, sibling, node(write, id="file", inputs={"rows": "src"}, path=str(out)), unrelated
     ).run()
-    assert statuses(result) == {"src": "succeeded", "bad": "failed", "sibling": "succeeded", "file": "succeeded", "unrelated": "succeeded"}
+    assert statuses(result) == {
+        "src": "succeeded",
+        "bad": "failed",
+        "sibling": "succeeded",
+        "file": "succeeded",
+        "unrelated": "succeeded",
+    }
     assert result.outputs["sibling"] == sum(range(ROWS))
     assert out.read_text() == "".join(f"{i}\n" for i in range(ROWS))
     assert result.status == "failed"
@@ -283,7 +306,11 @@ def test_three_rows_of_an_infinite_stream(consumers):
     def three(rows: Iterable[int]) -> list[int]:
         return [x for _, x in zip(range(3), rows)]
 
-    result = Pipeline.of(endless, *(node(three, id=f"c{k}", inputs={"rows": "endless"}) for k in range(consumers))).run().check()
+    result = (
+        Pipeline.of(endless, *(node(three, id=f"c{k}", inputs={"rows": "endless"}) for k in range(consumers)))
+        .run()
+        .check()
+    )
     assert set(statuses(result).values()) == {"succeeded"}
     assert list(result.outputs.values()) == [[0, 1, 2]] * consumers
     assert len(closed) == 1
@@ -316,7 +343,18 @@ def test_an_input_that_fails_before_its_branch_is_read_does_not_hold_up_the_stre
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), SystemExit, StopIteration("x"), RecursionError, MemoryError, AssertionError, BaseException("odd")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        SystemExit(3),
+        SystemExit,
+        StopIteration("x"),
+        RecursionError,
+        MemoryError,
+        AssertionError,
+        BaseException("odd"),
+    ],
+)
 @pytest.mark.parametrize("kind", ["value", "stream", "sink", "class"])
 def test_whatever_a_node_raises_is_its_failure(error, kind):
     """S5.2: run() raises only for an invalid pipeline or a bug of Petal; a node that exits has failed."""
@@ -406,7 +444,9 @@ def test_a_failed_commit_is_the_sinks_failure(tmp_path):
 
     good = tmp_path / "good"
     result = Pipeline.of(
-        src, node(removes, inputs={"rows": "src"}), node(write, id="good", inputs={"rows": "src"}, path=str(good))
+        src,
+        node(removes, inputs={"rows": "src"}),
+        node(write, id="good", inputs={"rows": "src"}, path=str(good)),
     ).run()
     assert statuses(result) == {"src": "succeeded", "removes": "failed", "good": "succeeded"}
     assert result.nodes["removes"].error.code == "output"
@@ -430,7 +470,9 @@ def test_a_failed_commit_upstream_keeps_what_is_behind_it_from_publishing(tmp_pa
     def src() -> Iterator[int]:
         yield from range(10)
 
-    result = Pipeline.of(src, tee, node(write, id="file", inputs={"rows": "tee"}, path=str(tmp_path / "out"))).run()
+    result = Pipeline.of(
+        src, tee, node(write, id="file", inputs={"rows": "tee"}, path=str(tmp_path / "out"))
+    ).run()
     assert statuses(result) == {"src": "succeeded", "tee": "failed", "file": "skipped"}
     assert list(tmp_path.iterdir()) == []
 
@@ -479,7 +521,12 @@ def test_a_branch_that_wraps_the_news_is_not_to_blame():
         return 1
 
     result = Pipeline.of(src, wraps, in_a_generator, end).run()
-    assert statuses(result) == {"src": "failed", "wraps": "skipped", "in_a_generator": "skipped", "end": "skipped"}
+    assert statuses(result) == {
+        "src": "failed",
+        "wraps": "skipped",
+        "in_a_generator": "skipped",
+        "end": "skipped",
+    }
 
 
 def test_threads_end_with_the_run():
@@ -495,6 +542,8 @@ def test_threads_end_with_the_run():
         return at
 
     before = threading.active_count()
-    result = Pipeline.of(src, *(node(sometimes, id=f"n{k}", inputs={"rows": "src"}, at=k * 3000) for k in range(10))).run()
+    result = Pipeline.of(
+        src, *(node(sometimes, id=f"n{k}", inputs={"rows": "src"}, at=k * 3000) for k in range(10))
+    ).run()
     assert list(statuses(result).values()).count("failed") == 7
     assert threading.active_count() <= before + 1

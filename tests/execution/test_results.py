@@ -137,7 +137,11 @@ def test_a_record_has_the_same_keys_and_is_plain_data():
     for name, one in record["nodes"].items():
         assert set(one) == {"status", "cached", "attempts", "error", "backend", "rows", "seconds"}
         assert one["status"] == result.nodes[name].status
-    assert record["nodes"]["bad"]["error"] == {"kind": "user", "code": "node-failed", "message": "ValueError: no"}
+    assert record["nodes"]["bad"]["error"] == {
+        "kind": "user",
+        "code": "node-failed",
+        "message": "ValueError: no",
+    }
     assert set(record["outputs"]) == {"leaf"}
 
 

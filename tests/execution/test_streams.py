@@ -76,7 +76,9 @@ def test_fan_in_is_in_the_order_of_the_edges():
     sources = [node(source, id=f"s{k}", k=k, wait=w) for k, w in enumerate(waits)]
     for order in ([0, 1, 2], [2, 1, 0], [1, 1, 0], [2, 0, 2]):
         p = Pipeline.of(*sources, node(join, inputs={"lists": [f"s{k}" for k in order]}))
-        assert p.run(targets=["join"]).check().outputs["join"] == [10 * k + i for k in order for i in range(3)]
+        assert p.run(targets=["join"]).check().outputs["join"] == [
+            10 * k + i for k in order for i in range(3)
+        ]
 
 
 def test_diamonds_of_all_sorts():
@@ -462,7 +464,10 @@ def test_a_chain_of_two_thousand_streams_is_no_recursion_of_ours():
     def add(x: int) -> int:
         return x + 1
 
-    nodes = [first, *(node(add, id=f"n{k}", inputs={"x": f"n{k - 1}" if k else "first"}) for k in range(2000))]
+    nodes = [
+        first,
+        *(node(add, id=f"n{k}", inputs={"x": f"n{k - 1}" if k else "first"}) for k in range(2000)),
+    ]
     assert Pipeline.of(*nodes).run().check().outputs["n1999"] == 2000
 
 

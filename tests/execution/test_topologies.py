@@ -9,7 +9,6 @@ import pytest
 
 from petal.execution.engine import Options, execute
 from petal.planning.request import Request
-
 from tests.execution.graphs import STREAMING, Graph, all_graphs, collect, lists, random_graph, source
 
 
@@ -23,13 +22,17 @@ def run(graph: Graph, targets: tuple[str, ...] = (), workers: int = 64) -> dict:
     pipeline = graph.pipeline()
     planned = pipeline.planned(Request(targets=targets, to_run=True))
     assert planned.plan is not None, planned.findings
-    result = execute(planned.plan, planned.operators, Options(window=1, workers=workers, handle_signals=False))
+    result = execute(
+        planned.plan, planned.operators, Options(window=1, workers=workers, handle_signals=False)
+    )
     result.check()
     return dict(result.outputs)
 
 
 def check(graph: Graph, targets: tuple[str, ...] = (), workers: int = 64) -> None:
-    print([f.__name__ for f in graph.functions], graph.ins, graph.by, graph.after, targets)  # shown when it hangs
+    print(
+        [f.__name__ for f in graph.functions], graph.ins, graph.by, graph.after, targets
+    )  # shown when it hangs
     expected = graph.expected()
     outputs = run(graph, targets, workers)
     assert outputs == {name: expected[name] for name in outputs}

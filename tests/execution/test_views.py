@@ -124,8 +124,18 @@ def take_any(rows: Any) -> list[Any]:
 
 GIVERS = [f for n, f in list(globals().items()) if n.startswith("give_")]
 TAKERS = [f for n, f in list(globals().items()) if n.startswith("take_") and n != "take_any"]
-PAIRS = [Pipeline.of(node(g, id="g"), node(t, inputs={"rows": "g"}), name=f"{g.__name__} {t.__name__}") for g in GIVERS for t in TAKERS]
-records = st.lists(st.fixed_dictionaries({"n": st.integers(-(2**62), 2**62), "t": st.text(st.characters(codec="utf-8"), max_size=5)}), min_size=1, max_size=8)
+PAIRS = [
+    Pipeline.of(node(g, id="g"), node(t, inputs={"rows": "g"}), name=f"{g.__name__} {t.__name__}")
+    for g in GIVERS
+    for t in TAKERS
+]
+records = st.lists(
+    st.fixed_dictionaries(
+        {"n": st.integers(-(2**62), 2**62), "t": st.text(st.characters(codec="utf-8"), max_size=5)}
+    ),
+    min_size=1,
+    max_size=8,
+)
 
 
 @given(rows=records)
@@ -292,7 +302,14 @@ def untyped_rows(later: Any, row: int) -> Iterator[dict]:
 
 @pytest.mark.parametrize("row", [2, 8192, 8193, 15_000])
 @pytest.mark.parametrize(
-    ("later", "field"), [({"n": "text", "t": "x"}, "n"), ({"n": 1, "t": 5}, "t"), ({"n": 1.5, "t": "x"}, "n"), ({"n": 2**70, "t": "x"}, "n"), ("text", None)]
+    ("later", "field"),
+    [
+        ({"n": "text", "t": "x"}, "n"),
+        ({"n": 1, "t": 5}, "t"),
+        ({"n": 1.5, "t": "x"}, "n"),
+        ({"n": 2**70, "t": "x"}, "n"),
+        ("text", None),
+    ],
 )
 def test_a_later_row_that_does_not_fit_is_an_error_with_node_row_and_field(later, field, row):
     """S3.5: records without a declared type: the first batch fixes the schema."""
@@ -344,7 +361,9 @@ def test_a_column_empty_at_first_takes_the_type_of_its_first_value():
     assert Pipeline.of(give, take).run().check().outputs["take"] == "v19999"
 
 
-@pytest.mark.parametrize(("rows", "row"), [([1, "a"], 2), (["a", 1], 2), ([1, 1.5], 2), ([1, {"a": 1}], 2), ([True, "x"], 2)])
+@pytest.mark.parametrize(
+    ("rows", "row"), [([1, "a"], 2), (["a", 1], 2), ([1, 1.5], 2), ([1, {"a": 1}], 2), ([True, "x"], 2)]
+)
 def test_single_values_of_two_types_are_an_error_with_the_row(rows, row):
     """S3.5: the same for a stream of single values."""
 
@@ -363,7 +382,9 @@ def test_single_values_of_two_types_are_an_error_with_the_row(rows, row):
 
 
 @pytest.mark.parametrize("view", ["items", "list", "set", "batches", "frame"])
-@pytest.mark.parametrize("value", ["text", b"bytes", bytearray(b"b"), {"a": 1}, AsTuple(1), AsStruct(1), None, 5])
+@pytest.mark.parametrize(
+    "value", ["text", b"bytes", bytearray(b"b"), {"a": 1}, AsTuple(1), AsStruct(1), None, 5]
+)
 def test_one_value_is_never_taken_apart_into_rows(view, value):
     """S3.1: a stream view is never fed by text, bytes, a mapping or one record; the message names the input."""
 
@@ -495,7 +516,15 @@ def test_an_unannotated_input_takes_a_value_as_it_is_and_a_stream_as_a_list():
     assert Pipeline.of(stream, value, take).run().check().outputs["take"] == ([0, 1, 2], (1, 2))
 
 
-@pytest.mark.parametrize("make", [lambda: pl.DataFrame({"a": [1, 2]}), lambda: pl.LazyFrame({"a": [1, 2]}), lambda: pa.table({"a": [1, 2]}), lambda: pd.DataFrame({"a": [1, 2]})])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: pl.DataFrame({"a": [1, 2]}),
+        lambda: pl.LazyFrame({"a": [1, 2]}),
+        lambda: pa.table({"a": [1, 2]}),
+        lambda: pd.DataFrame({"a": [1, 2]}),
+    ],
+)
 @pytest.mark.parametrize("declared", ["items", "batches"])
 def test_a_frame_returned_where_a_stream_is_declared_is_its_rows(make, declared):
     """S3.1: a stream is fed by frames and Arrow objects."""

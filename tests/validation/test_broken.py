@@ -157,6 +157,19 @@ def test_nothing_that_a_file_names_is_run() -> None:
     assert not Path("/tmp/petal-was-here").exists()
 
 
+def test_thousands_of_mistakes_take_seconds(tmp_path: Path) -> None:
+    """The time for did-you-mean does not grow with the square of the names."""
+    entries = [
+        f"  - {{ id: n{i}, type: RegexFilter, params: {{ patern{i}: 1 }}, inputs: {{ lines: m{i} }} }}"
+        for i in range(2000)
+    ]
+    path = tmp_path / "many.yaml"
+    path.write_text("\n".join(["nodes:", *entries, ""]), "utf-8")
+    start = time.process_time()
+    assert len(Pipeline.from_file(path).validate()) == 4000
+    assert time.process_time() - start < 8
+
+
 def test_without_code_unknown_operators_are_no_mistakes() -> None:
     """Where a file's Python is not imported, its operators are unknown, not wrong (S7.3)."""
     session = Session(load_code=False, environment={})

@@ -196,9 +196,15 @@ def batch_rows(batch: Any) -> Iterable[Any]:
 def _as_batches(value: Any, given: Seen, element: object) -> Iterator[Any]:
     if given.view is View.BATCHES:
         if element is not MISSING and not isinstance(element, typing.TypeVar) and not is_scalar(element):
-            return _columns(value)
-        return iter(value)
+            return _columns(map(_polars_batch, value))
+        return map(_polars_batch, value)
     return chunked(iter(value), element if is_scalar(element) else given.element)
+
+
+def _polars_batch(batch: Any) -> Any:
+    """Return a batch of another frame library as a Polars one."""
+    frame = frame_of(batch)
+    return batch if frame is None else frame
 
 
 def _columns(batches: Iterator[Any]) -> Iterator[Any]:
@@ -241,7 +247,7 @@ class BatchMaker:
 
     def __call__(self, rows: list[Any]) -> Any:
         """Return a Series of scalars or a DataFrame of records."""
-        batch = self._frame(rows) if is_record(rows[0]) else self._series(rows)
+        batch = self._frame(rows) if self._schema or is_record(rows[0]) else self._series(rows)
         self._done += len(rows)
         return batch
 
@@ -265,51 +271,58 @@ class BatchMaker:
         return series
 
     def _bad_value(self, rows: list[Any], error: Exception) -> RowError:
-        import polars as pl
-
-        for i, row in enumerate(rows):
-            try:
-                pl.Series("", [row], dtype=self._dtype, strict=True)
-            except Exception:
-                number = self._done + i + 1
-                what = f"a stream of {self._dtype}" if self._dtype is not None else "this stream"
-                return RowError(
-                    f"row {number} is {row!r:.80}, which does not fit {what}",
-                    row=number,
-                    hint="yield rows of one type",
-                )
-        return RowError(f"rows from {self._done + 1} on do not fit together: {error}", row=self._done + 1)
+        at = _first_misfit(rows, self._dtype)
+        if at is None:
+            return RowError(f"rows from {self._done + 1} on do not fit together: {error}", row=self._done + 1)
+        number = self._done + at + 1
+        return RowError(
+            f"row {number} is {rows[at]!r:.80}, which does not fit the rows before it",
+            row=number,
+            hint="yield rows of one type",
+        )
 
     def _frame(self, rows: list[Any]) -> Any:
         import polars as pl
 
-        try:
-            dicts = rows if type(rows[0]) is dict else [as_dict(r) for r in rows]
-            frame = pl.DataFrame(dicts, schema=self._schema, infer_schema_length=None, strict=True)
-        except (TypeError, ValueError, OverflowError, AttributeError, pl.exceptions.PolarsError) as error:
-            raise self._bad_record(rows, error) from None
+        dicts: list[dict[str, Any]] = []
+        for i, row in enumerate(rows):
+            if not is_record(row):
+                raise RowError(
+                    f"row {self._done + i + 1} is {row!r:.80}, but the rows before it are records",
+                    row=self._done + i + 1,
+                    hint="yield rows of one kind",
+                )
+            dicts.append(row if type(row) is dict else as_dict(row))
         if self._schema is None:
-            self._schema = dict(frame.schema)
+            self._schema = dict.fromkeys(k for row in dicts for k in row)
         else:
             self._check_fields(dicts)
-            if any(d == pl.Null for d in self._schema.values()):
-                frame = self._widen(dicts, frame)
-        return frame
+        if not self._schema:
+            return pl.DataFrame(dicts)
+        return pl.DataFrame([self._column(name, dicts) for name in self._schema])
 
-    def _widen(self, dicts: list[dict[str, Any]], frame: Any) -> Any:
-        """Give columns that have been empty so far the type of their first values."""
+    def _column(self, name: str, dicts: list[dict[str, Any]]) -> Any:
+        """Make one column; one that has been empty so far takes the type of its first values."""
         import polars as pl
 
         assert self._schema is not None
-        empty = [
-            n for n, d in self._schema.items() if d == pl.Null and any(r.get(n) is not None for r in dicts)
-        ]
-        if not empty:
-            return frame
-        for name in empty:
-            frame = frame.with_columns(pl.Series(name, [r.get(name) for r in dicts], strict=False))
-            self._schema[name] = frame.schema[name]
-        return frame
+        known = self._schema[name]
+        values = [row.get(name) for row in dicts]
+        try:
+            if (
+                known is not None
+                and known.is_nested()
+                and not _fits(pl.Series(values, strict=True).dtype, known)
+            ):
+                raise TypeError(f"the values inside `{name}` are of other types than before")
+            column = pl.Series(name, values, dtype=known, strict=True)
+            if known is not None and column.dtype != known:
+                raise TypeError(f"`{name}` is {column.dtype}, but was {known}")
+        except (TypeError, ValueError, OverflowError, AttributeError, pl.exceptions.PolarsError) as error:
+            raise self._bad_field(name, values, known) from error
+        if known is None and column.dtype != pl.Null:
+            self._schema[name] = column.dtype
+        return column
 
     def _check_fields(self, dicts: list[dict[str, Any]]) -> None:
         assert self._schema is not None
@@ -325,31 +338,47 @@ class BatchMaker:
                     hint="give every record the same fields (None where there is no value), or declare a record type",
                 )
 
-    def _bad_record(self, rows: list[Any], error: Exception) -> RowError:
-        import polars as pl
+    def _bad_field(self, name: str, values: list[Any], known: Any) -> RowError:
+        at = _first_misfit(values, known) or 0
+        number = self._done + at + 1
+        return RowError(
+            f"row {number}, field `{name}`: {values[at]!r:.80} does not fit the rows before it",
+            row=number,
+            field=name,
+            hint="give the field one type in every record, or declare a record type",
+        )
 
-        types = dict(self._schema or {})
-        for i, row in enumerate(rows):
-            number = self._done + i + 1
-            if not is_record(row):
-                return RowError(
-                    f"row {number} is {row!r:.80}, but the rows before it are records",
-                    row=number,
-                    hint="yield rows of one kind",
-                )
-            for name, value in as_dict(row).items():
-                dtype = types.get(name)
-                try:
-                    column = pl.Series(name, [value], dtype=None if dtype == pl.Null else dtype, strict=True)
-                except Exception:
-                    return RowError(
-                        f"row {number}, field `{name}`: {value!r:.80} does not fit the rows before it",
-                        row=number,
-                        field=name,
-                        hint="give the field one type in every record, or declare a record type",
-                    )
-                types[name] = column.dtype
-        return RowError(f"rows from {self._done + 1} on do not fit together: {error}", row=self._done + 1)
+
+def _first_misfit(values: list[Any], known: Any) -> int | None:
+    """Return the position of the first value that does not fit those before it, or a known type."""
+    import polars as pl
+
+    for i, value in enumerate(values):
+        if value is None:
+            continue
+        try:
+            found = pl.Series("", [value], strict=True).dtype
+        except Exception:
+            return i
+        if known is None or known == pl.Null:
+            known = found
+        elif not _fits(found, known):
+            return i
+    return None
+
+
+def _fits(found: Any, known: Any) -> bool:
+    """Whether a column of one type holds values of another exactly; whole numbers fit among numbers."""
+    import polars as pl
+
+    if found in (known, pl.Null) or (found.is_integer() and known.is_float()):
+        return True
+    if isinstance(found, pl.Struct) and isinstance(known, pl.Struct):
+        fields = {f.name: f.dtype for f in known.fields}
+        return all(f.name in fields and _fits(f.dtype, fields[f.name]) for f in found.fields)
+    if isinstance(found, pl.List) and isinstance(known, pl.List):
+        return _fits(found.inner, known.inner)
+    return bool(found == pl.Boolean and known.is_integer())
 
 
 def _dtypes(pl: Any) -> dict[object, Any]:
@@ -394,10 +423,12 @@ def to_container(batches: list[Any], container: str) -> Any:
 
     if container == "polars.Series":
         return pl.concat(batches) if batches else pl.Series("", [])
-    batches = [b.to_frame("value") if isinstance(b, pl.Series) else b for b in batches]
+    batches = [b.to_frame("value") if isinstance(b, pl.Series) else _polars_batch(b) for b in batches]
     if batches:  # columns go by name, whatever their order in each batch
         first = batches[0].columns
-        batches = [b if b.columns == first or set(b.columns) != set(first) else b.select(first) for b in batches]
+        batches = [
+            b if b.columns == first or set(b.columns) != set(first) else b.select(first) for b in batches
+        ]
     frame = pl.concat(batches, how="vertical_relaxed") if batches else pl.DataFrame()
     if container == "polars.LazyFrame":
         return frame.lazy()

@@ -30,31 +30,28 @@ class Output:
     def __init__(self, target: str | os.PathLike[str], *, owner: str = "") -> None:
         self.target = Path(os.path.realpath(target))
         mark = owner or f"{os.getpid()}-{os.urandom(4).hex()}"
-        self._temporary = self.target.with_name(f".{self.target.name[:180]}.petal-{mark}.tmp")
+        self._temporary = self.target.with_name(f".{_short(self.target.name)}.petal-{mark}.tmp")
         self._finished = False
-        self._special = _is_special(self.target)
         try:
+            self._special = _is_special(self.target)
             if self._special:
                 descriptor = os.open(self.target, os.O_WRONLY | os.O_CLOEXEC)
             else:
                 descriptor = _create(self._temporary)
         except OSError as error:
             raise _failure(self.target, error) from error
+        self._lock = os.dup(descriptor)  # keeps the temporary file locked until the end, whoever closes the file
         self.file: BinaryIO = os.fdopen(descriptor, "wb", buffering=1 << 20)
 
     def commit(self) -> None:
         """Publish the file: after this returns, a reader sees all of it, also after a power loss."""
         if self._finished:
+            self.abort()
             return
         try:
-            if not self.file.closed:
-                self.file.flush()
-                if not self._special:
-                    os.fsync(self.file.fileno())
-                self.file.close()
-            elif not self._special:
-                _sync_file(self._temporary)
+            self.file.close()
             if not self._special:
+                os.fsync(self._lock)
                 _keep_mode(self.target, self._temporary)
                 os.replace(self._temporary, self.target)
                 _sync_folder(self.target.parent)
@@ -62,6 +59,7 @@ class Output:
             self.abort()
             raise _failure(self.target, error) from error
         self._finished = True
+        os.close(self._lock)
 
     def abort(self) -> None:
         """Drop what was written; the target stays as it was."""
@@ -77,6 +75,7 @@ class Output:
         if not self._special:
             with contextlib.suppress(OSError):
                 self._temporary.unlink()
+        os.close(self._lock)
 
 
 @contextlib.contextmanager
@@ -212,11 +211,18 @@ def sweep(folder: str) -> None:
                     os.close(descriptor)
 
 
+def _short(name: str) -> str:
+    """Cut a file's name so that the name of its temporary file is not too long."""
+    return os.fsencode(name)[:160].decode(errors="ignore")
+
+
 def _is_special(path: Path) -> bool:
     """Whether the target is a device, pipe or terminal, which cannot be replaced."""
     try:
         mode = path.stat().st_mode
-    except OSError:
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise
         return False
     if stat.S_ISDIR(mode):
         raise OutputError(
@@ -231,14 +237,6 @@ def _keep_mode(target: Path, temporary: Path) -> None:
     except FileNotFoundError:
         return
     os.chmod(temporary, mode)
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

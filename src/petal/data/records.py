@@ -6,6 +6,7 @@ import dataclasses
 import re
 import typing
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -74,6 +75,9 @@ def converter(given: object, wanted: object) -> Callable[[Iterator[Any]], Iterat
 
 def _to_class(rows: Iterator[Any], wanted: Any) -> Iterator[Any]:
     is_class = not typing.is_typeddict(wanted)
+    into, make = wanted, None
+    if is_class and issubclass(wanted, tuple):  # msgspec makes a NamedTuple of a list only
+        into, make = _twin(wanted), wanted
     number = 0
     for row in rows:
         number += 1
@@ -81,9 +85,19 @@ def _to_class(rows: Iterator[Any], wanted: Any) -> Iterator[Any]:
             yield row
             continue
         try:
-            yield msgspec.convert(row if isinstance(row, dict) else as_dict(row), wanted)
+            made = msgspec.convert(row if isinstance(row, dict) else as_dict(row), into)
         except (msgspec.ValidationError, TypeError, ValueError) as error:
             raise misfit(error, wanted, number) from None
+        yield made if make is None else make(*as_dict(made).values())
+
+
+@lru_cache(256)
+def _twin(named: Any) -> Any:
+    """Return a Struct with the fields of a NamedTuple."""
+    hints = typing.get_type_hints(named, include_extras=True)
+    defaults = named._field_defaults
+    fields = [(f, hints.get(f, Any), *([defaults[f]] if f in defaults else [])) for f in named._fields]
+    return msgspec.defstruct(named.__name__, fields)
 
 
 def misfit(error: Exception, wanted: Any, number: int) -> RowError:

@@ -109,10 +109,10 @@ class Engine:
             except (Interrupt, KeyboardInterrupt) as error:
                 interrupt = error
                 self._halt(type(error).__name__)
-        stopped_all = self._workers.close(self._options.grace if self._state.stop else 60.0)
-        self._state.abort_outputs(in_use=not stopped_all)
-        if stopped_all:
-            self._state.loop.close()
+            stopped_all = self._workers.close(self._options.grace if self._state.stop else 60.0)
+            self._state.abort_outputs(in_use=not stopped_all)
+            if stopped_all:
+                self._state.loop.close()
         if self._bug is not None:
             raise self._bug
         result = self._result(began)

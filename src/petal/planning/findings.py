@@ -11,6 +11,10 @@ from petal.spec.diagnostic import Diagnostic, Severity
 
 PathTo = tuple[str | int, ...]
 
+#: Among more names than these, only one that is a single edit away is looked for: comparing all takes too long.
+_MANY = 300
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+
 
 class Findings:
     """The list of findings of one validation, without repeats."""
@@ -92,14 +96,28 @@ def _printable(text: str) -> str:
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
     """Return ``did you mean `x`?`` when a candidate is close."""
-    import difflib
+    names = list(candidates)
+    if len(names) > _MANY:
+        close = _one_edit_away(name, set(names))
+        return f"did you mean `{close}`?" if close else None
+    import difflib  # only a mistake needs it
 
-    found = difflib.get_close_matches(name, list(candidates), 1, 0.6)
+    found = difflib.get_close_matches(name, names, 1, 0.6)
     if not found:
-        lowered = {c.lower(): c for c in candidates}
+        lowered = {c.lower(): c for c in names}
         match = lowered.get(name.lower())
         return f"did you mean `{match}`?" if match else None
     return f"did you mean `{found[0]}`?"
+
+
+def _one_edit_away(name: str, names: set[str]) -> str | None:
+    """Find a name that differs by one character, or by two that are swapped, without looking at each."""
+    if len(name) > 80:
+        return None
+    cuts = [(name[:i], name[i:]) for i in range(len(name) + 1)]
+    edits = [a + b[1:] for a, b in cuts if b] + [a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1]
+    edits += [a + c + rest for a, b in cuts for c in _LETTERS for rest in (b, b[1:])]
+    return next((e for e in edits if e in names and e != name), None)
 
 
 def listing(names: Iterable[str], limit: int = 8) -> str:

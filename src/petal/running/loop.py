@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import asyncio
+
+    from petal.running.readers import Readers
 
 _END = object()
 
@@ -23,6 +26,7 @@ class LoopThread:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._readers: Readers | None = None
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -31,8 +35,9 @@ class LoopThread:
 
                 from petal.running.readers import Readers
 
+                self._readers = Readers()
                 self._loop = asyncio.new_event_loop()
-                self._loop.set_default_executor(Readers())
+                self._loop.set_default_executor(self._readers)
                 self._thread = threading.Thread(target=self._loop.run_forever, name="petal-loop", daemon=True)
                 self._thread.start()
             return self._loop
@@ -63,8 +68,9 @@ class LoopThread:
             if close is not None:
                 self.run(close())
 
-    def close(self) -> None:
-        """Stop the loop and wait for its thread."""
+    def close(self, seconds: float = 2.0) -> None:
+        """Stop the loop and wait for its threads, but not for ever: a thread may hang."""
+        until = time.monotonic() + seconds
         with self._lock:
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
@@ -78,11 +84,12 @@ class LoopThread:
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
-            await loop.shutdown_default_executor()
 
         with contextlib.suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(shut(), loop).result(5)
+            asyncio.run_coroutine_threadsafe(shut(), loop).result(seconds)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(5)
+        thread.join(max(0.1, until - time.monotonic()))
+        if self._readers is not None:
+            self._readers.end(until)
         if not thread.is_alive():
             loop.close()

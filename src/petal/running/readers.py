@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
@@ -41,13 +42,18 @@ class Readers(ThreadPoolExecutor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
         """Let all threads go."""
+        self.end(float("inf") if wait else 0.0)
+
+    def end(self, until: float) -> None:
+        """Let all threads go, and wait for them until a time of ``time.monotonic()``."""
         with self._changed:
             self._ended = True
             threads, self._all = self._all, []
         for _ in threads:
             self._jobs.put(None)
-        for thread in threads if wait else ():
-            thread.join()
+        for thread in threads:
+            left = until - time.monotonic()
+            thread.join(None if left == float("inf") else max(0.0, left))
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
