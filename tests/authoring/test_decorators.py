@@ -55,7 +55,7 @@ def functions_in(value: object) -> list[object]:
         return [f for v in value.values() for f in functions_in(v)]
     if isinstance(value, list | tuple | set | frozenset):
         return [f for v in value for f in functions_in(v)]
-    return [value] if isinstance(value, FunctionType) or isinstance(value, type) else []
+    return [value] if isinstance(value, FunctionType | type) else []
 
 
 def test_every_decorator_in_any_order_returns_the_function_itself():

@@ -6,7 +6,6 @@ In the sources below ``«`` marks the place where the finding is expected; it is
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -546,20 +545,13 @@ def big(count: int) -> Document:
     return parse("nodes:\n" + "".join(nodes) + "edges:\n" + "".join(edges), "big.yaml", "yaml")
 
 
-def test_a_thousand_nodes_are_read_fast_and_without_looking_for_places(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Places are found only for findings; a node takes about 15 µs (the limit here is loose: machines are noisy)."""
+def test_nodes_are_read_without_looking_for_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Places are found only for findings, so that a good file does not pay for them."""
     document = big(1000)
     monkeypatch.setattr(Document, "locate", lambda *_, **__: pytest.fail("no finding, no place"))
-    best = 9.9
-    for _ in range(5):
-        start = time.process_time()
-        spec, findings = decode(document)
-        best = min(best, time.process_time() - start)
+    spec, findings = decode(document)
     assert len(spec.nodes) == 1000
     assert findings == []
-    assert best < 0.06
 
 
 def test_the_brief_still_holds_these_snippets() -> None:

@@ -73,9 +73,14 @@ def test_the_target_is_old_until_the_end_and_then_new(target):
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_an_exception_leaves_the_target_as_it_was(target, error):
     """DESIGN 6: whatever is raised, nothing of the new file is left."""
-    with pytest.raises(error), open_output(target) as file:
-        file.write(NEW.encode())
-        raise error
+
+    def write() -> None:
+        with open_output(target) as file:
+            file.write(NEW.encode())
+            raise error
+
+    with pytest.raises(error):
+        write()
     assert target.read_text() == "old"
     assert list(target.parent.iterdir()) == [target]
 
@@ -135,7 +140,7 @@ def test_killed_at_any_system_call_it_never_tears(target):
         for call, most in (("write", 4), ("fsync", 2), ("rename,renameat,renameat2", 1)):
             for when in range(1, most + 1):
                 target.write_text("old")
-                done, log = traced(
+                _, log = traced(
                     code, target, "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={when}"
                 )
                 if "SIGKILL" not in log:
@@ -300,9 +305,14 @@ def test_an_output_after_the_end_is_refused(tmp_path):
 
 def test_os_errors_inside_the_block_are_output_errors(target):
     """F05: an OSError while writing names the target, and is an OSError still."""
-    with pytest.raises(OutputError) as error, open_output(target) as file:
-        file.write(b"x")
-        raise OSError(28, "No space left on device")
+
+    def write() -> None:
+        with open_output(target) as file:
+            file.write(b"x")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError) as error:
+        write()
     assert isinstance(error.value, OSError)
     assert "free some space" in (error.value.hint or "")
     assert target.read_text() == "old"

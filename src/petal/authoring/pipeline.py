@@ -181,7 +181,9 @@ def _sources(what: str, source: Any) -> str | tuple[str, ...]:
         return found
     ids = [_id_of(s) for s in source] if isinstance(source, Iterable) else [""]
     if not all(ids):
-        raise DefinitionError(f"{what} is {source!r:.80}", hint="name nodes by their ids, or give their functions")
+        raise DefinitionError(
+            f"{what} is {source!r:.80}", hint="name nodes by their ids, or give their functions"
+        )
     return tuple(ids)
 
 

@@ -40,7 +40,7 @@ class Output:
                 descriptor = _create(self._temporary)
         except OSError as error:
             raise _failure(self.target, error) from error
-        self._lock = os.dup(descriptor)  # keeps the temporary file locked until the end, whoever closes the file
+        self._lock = os.dup(descriptor)  # keeps the file locked until the end, whoever closes it
         self.file: BinaryIO = os.fdopen(descriptor, "wb", buffering=1 << 20)
 
     def commit(self) -> None:

@@ -60,6 +60,7 @@ class Chain:
             pass
         except BaseException as error:  # SystemExit as well: a node that exits has failed
             self.failure.note(self._last_started, error)
+        self.failure.trim()
         self._close(failed=not finished)
         statuses = self._statuses(finished)
         self._settle(statuses)

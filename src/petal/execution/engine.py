@@ -15,7 +15,6 @@ from petal.data.adapters import row_count
 from petal.errors import NodeFailed
 from petal.execution.chain import Chain
 from petal.execution.direct import SCALARS, Direct, direct_calls
-from petal.execution.failures import node_failed
 from petal.execution.overrides import with_checked_overrides
 from petal.execution.result import NodeResult, RunResult
 from petal.execution.scheduler import Instructions, Scheduler, State
@@ -265,7 +264,13 @@ class Engine:
 
     def _finish(self, index: int, status: Status, error: BaseException | None, watch: Watch | None) -> None:
         node = self._plan.nodes[index]
-        failure = node_failed(node, error) if error is not None else None
+        failure = None
+        if error is not None:
+            from petal.execution.failures import (
+                node_failed,  # traceback and sysconfig: only a failure pays for them
+            )
+
+            failure = node_failed(node, self._state.specs[index], error)
         began = watch.began if watch is not None else 0.0
         seconds = time.perf_counter() - began if began else 0.0
         attempts = 1 if began or index in self._plan.overrides else 0

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import sysconfig
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import petal
 from petal.errors import NodeFailed, PetalError
+from petal.spec.operator import OperatorSpec
+from petal.spec.pipeline import MISSING
 from petal.spec.plan import PlanNode
 from petal.spec.policy import ErrorKind
 from petal.spec.redaction import preview, redact
 
 _HOME = str(Path(petal.__file__).parent)
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
-def node_failed(node: PlanNode, error: BaseException, attempt: int = 1) -> NodeFailed:
+def node_failed(node: PlanNode, spec: OperatorSpec, error: BaseException, attempt: int = 1) -> NodeFailed:
     """Wrap what a node's code raised; the original is the ``__cause__``."""
     message = redact(str(error.message if isinstance(error, PetalError) else error))
     name = type(error).__name__
@@ -30,36 +35,43 @@ def node_failed(node: PlanNode, error: BaseException, attempt: int = 1) -> NodeF
         attempt=attempt,
         hint=error.hint if isinstance(error, PetalError) else None,
         code=error.code if isinstance(error, PetalError) else None,
-        params=_params(node),
+        params=_params(node, spec),
     )
     found.__cause__ = error
     return found
 
 
-def _params(node: PlanNode) -> str:
-    return ", ".join(f"{k}={preview(v, 60)}" for k, v in node.params.items())
+def _params(node: PlanNode, spec: OperatorSpec) -> str:
+    values = {p.name: p.default for p in spec.params if p.default is not MISSING} | node.params
+    return ", ".join(f"{k}={preview(v, 60)}" for k, v in values.items())
 
 
 def user_traceback(error: BaseException) -> str:
     """Return the traceback cut to the user's frames; empty when all frames are Petal's own."""
     shown = traceback.TracebackException.from_exception(error, compact=True)
-    if not _cut(shown):
+    theirs = _is_theirs if any(_is_theirs(f.filename) for f in shown.stack) else _is_not_ours
+    if not _cut(shown, theirs):
         return ""
     text = "".join(shown.format())
     return redact(text.rstrip("\n"))
 
 
-def _cut(shown: traceback.TracebackException, depth: int = 0) -> bool:
+def _cut(shown: traceback.TracebackException, theirs: Callable[[str], bool], depth: int = 0) -> bool:
     """Leave only the user's frames, in causes and contexts as well; False when nothing of theirs is left."""
-    kept = [f for f in shown.stack if not _is_ours(f.filename)]
+    kept = [f for f in shown.stack if theirs(f.filename)]
     some = bool(kept)
     shown.stack = traceback.StackSummary.from_list(kept)
     if depth < 10:
         for other in (shown.__cause__, shown.__context__):
             if other is not None:
-                some = _cut(other, depth + 1) or some
+                some = _cut(other, theirs, depth + 1) or some
     return some
 
 
-def _is_ours(filename: str) -> bool:
-    return filename.startswith((_HOME, "<frozen"))
+def _is_not_ours(filename: str) -> bool:
+    return not filename.startswith((_HOME, "<frozen"))
+
+
+def _is_theirs(filename: str) -> bool:
+    """Whether a frame is of the user's own project: neither Petal's nor of an installed library."""
+    return _is_not_ours(filename) and not filename.startswith(_LIBRARIES)

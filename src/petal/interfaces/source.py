@@ -49,6 +49,10 @@ class Names(Protocol):
         """Return the operator of that name."""
         ...
 
+    def shadowed(self, name: str) -> list[str]:
+        """Return the origins of other operators of that name, which the one found hides."""
+        ...
+
     def close_matches(self, name: str) -> list[str]:
         """Return the most similar names there are, best first."""
         ...

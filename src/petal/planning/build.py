@@ -2,60 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from msgspec import Struct
 
-from petal.errors import PetalError, UsageError
 from petal.interfaces.source import Operator, Part, PartLoader
 from petal.planning.binding import Binder, Bound, Feed
+from petal.planning.checks import check_request, check_written_files
 from petal.planning.edgetypes import Mismatch, check_constant, check_edge
-from petal.planning.expand import Draft, Scope, expand
-from petal.planning.findings import Findings, did_you_mean, listing
+from petal.planning.expand import Draft, expand
+from petal.planning.findings import Findings
+from petal.planning.lookup import find_operators
 from petal.planning.order import needed_for, topological_order
 from petal.planning.parameters import Parameters
 from petal.planning.policies import PolicyResolver, check_run_timeout
 from petal.planning.request import Request
 from petal.planning.stages import find_stages
-from petal.planning.values import BadValue, file_use
-from petal.spec.diagnostic import Diagnostic, Severity
+from petal.planning.values import BadValue
+from petal.spec.diagnostic import Diagnostic
 from petal.spec.memory import without_collection
-from petal.spec.operator import Input, Kind, OperatorSpec, camel_case
+from petal.spec.operator import Input, OperatorSpec
 from petal.spec.plan import Constant, FromNode, Plan, PlanNode, Resolved
-from petal.spec.views import WRITES
-
-#: Operators of the library that a later version brings, so that the finding can say so.
-COMING = frozenset(
-    [
-        "FlakyTransformer",
-        "RetryWrapper",
-        "ParquetReader",
-        "ParquetWriter",
-        "GzipCompressor",
-        "GzipDecompressor",
-        "Rename",
-        "Cast",
-        "FilterRows",
-        "Sort",
-        "Deduplicate",
-        "Limit",
-        "Sample",
-        "SqlQuery",
-    ]
-)
-
-#: Findings that say that a plugin's operators are not known.
-_LOST = frozenset(
-    {
-        "python-missing",
-        "python-syntax",
-        "python-import",
-        "python-unreadable",
-        "outside-project",
-        "broken-plugin",
-    }
-)
 
 
 class Planned(Struct, frozen=True):
@@ -82,11 +49,11 @@ def make_plan(root: Part, load: PartLoader, request: Request) -> Planned:
     findings = Findings()
     expanded = expand(root, load, findings)
     drafts = expanded.drafts
-    operators = _find_operators(drafts, findings)
+    operators = find_operators(drafts, findings)
     parameters = Parameters(expanded, request, findings)
     binder = Binder(request, parameters, findings)
     policies = PolicyResolver(request, findings)
-    _check_request(root, drafts, request)
+    check_request(root, drafts, request)
     works = [_Work(draft) for draft in drafts]
     for work in works:
         draft = work.draft
@@ -103,12 +70,12 @@ def make_plan(root: Part, load: PartLoader, request: Request) -> Planned:
     for work in works:
         if work.draft.op is not None and work.bound:
             types.check(work)
-    _check_written_files(works, findings)
+    check_written_files(drafts, [w.params for w in works], findings)
     before = [work.sources() for work in works]
     order = topological_order(before, drafts, findings)
     if not drafts and not findings.failed:
         findings.add(
-            _place(expanded.scopes[0]),
+            expanded.scopes[0].place,
             (),
             "empty-pipeline",
             "the pipeline has no nodes",
@@ -141,87 +108,6 @@ class _Work:
                 else:
                     found += [f[0].index for f in feed if type(f) is tuple]
         return found
-
-
-def _place(scope: Scope) -> Any:
-    return scope.place
-
-
-def _find_operators(drafts: list[Draft], findings: Findings) -> dict[str, Operator]:
-    """Look every type name up, once per scope; equal operators share one key."""
-    operators: dict[str, Operator] = {}
-    keys: dict[int, str] = {}
-    found: dict[tuple[int, str], tuple[Operator, str] | None] = {}
-    for draft in drafts:
-        if not draft.spec.type:  # reported by the reader of the file
-            continue
-        asked = (id(draft.scope.part.names), draft.spec.type)
-        if asked not in found:
-            found[asked] = _find_operator(draft, operators, keys, findings)
-        hit = found[asked]
-        if hit is not None:
-            draft.op, draft.key = hit
-        elif not draft.scope.part.blind:
-            _report_unknown(draft, findings)
-    return operators
-
-
-def _find_operator(
-    draft: Draft, operators: dict[str, Operator], keys: dict[int, str], findings: Findings
-) -> tuple[Operator, str] | None:
-    try:
-        op = draft.scope.part.names.find(draft.spec.type)
-    except PetalError as error:
-        findings.add(draft.scope.place, (*draft.path, "type"), error.code, error.message, hint=error.hint)
-        return None
-    if op is None:
-        return None
-    key = keys.get(id(op.target))
-    if key is None:
-        key, count = op.spec.name, 2
-        while key in operators:
-            key, count = f"{op.spec.name}#{count}", count + 1
-        keys[id(op.target)] = key
-        operators[key] = op
-        for remark in op.spec.remarks:
-            findings.add(
-                draft.scope.place,
-                (*draft.path, "type"),
-                remark.code,
-                remark.message,
-                hint=remark.hint,
-                severity=Severity.WARNING,
-            )
-    return op, key
-
-
-def _report_unknown(draft: Draft, findings: Findings) -> None:
-    name, names = draft.spec.type, draft.scope.part.names
-    if name in COMING or camel_case(name) in COMING:
-        findings.add(
-            draft.scope.place,
-            (*draft.path, "type"),
-            "not-yet",
-            f"operator `{name}` is not available in this version",
-            hint="a later version of Petal brings it",
-        )
-        return
-    close = names.close_matches(name)
-    lost = any(f.code in _LOST for f in draft.scope.part.findings)
-    hint = (
-        f"did you mean {listing(close[:3])}?"
-        if close
-        else "the plugin that could not be loaded may hold it"
-        if lost
-        else "define it in a Python file and name that file under `plugins:`; `petal describe operators` lists all there are"
-    )
-    findings.add(
-        draft.scope.place,
-        (*draft.path, "type"),
-        "unknown-operator",
-        f"there is no operator `{name}`",
-        hint=hint,
-    )
 
 
 class _Types:
@@ -295,58 +181,6 @@ class _Types:
                 hint=f"see `petal describe {draft.op.spec.name}`" if draft.op else None,
             )
             return feed
-
-
-def _check_written_files(works: list[_Work], findings: Findings) -> None:
-    """Two nodes of one run that publish the same file are an error (S5.10)."""
-    writers: dict[str, Draft] = {}
-    for work in works:
-        draft = work.draft
-        if draft.op is None or draft.op.spec.kind is not Kind.SINK:
-            continue
-        for param in draft.op.spec.params:
-            value = work.params.get(param.name)
-            if (
-                file_use(param.annotation) is not WRITES
-                or not isinstance(value, os.PathLike)
-                or str(value) == "-"
-            ):
-                continue
-            real = os.path.realpath(value)
-            if real in writers:
-                findings.add(
-                    draft.scope.place,
-                    (*draft.path, "params", param.name),
-                    "duplicate-target",
-                    f"`{draft.id}` writes the file that `{writers[real].id}` writes too",
-                    hint="give each its own file, or merge the streams with a ListMerger node",
-                )
-            else:
-                writers[real] = draft
-
-
-def _check_request(root: Part, drafts: list[Draft], request: Request) -> None:
-    """Refuse targets, overrides, inputs and backends that name nothing."""
-    ids = [d.id for d in drafts]
-    known = set(ids)
-    asked = [("target", t) for t in request.targets] + [("override", o) for o in request.overrides]
-    asked += [("backend", b) for b in request.backends if b]
-    for what, name in asked:
-        if name not in known:
-            raise UsageError(
-                f"{what} `{name}`: there is no node of that id",
-                hint=did_you_mean(name, ids) or f"the nodes are {listing(ids)}",
-                code="unknown-node",
-            )
-    for name in request.inputs:
-        if name not in root.spec.inputs:
-            declared = list(root.spec.inputs)
-            raise UsageError(
-                f"the pipeline has no input `{name}`",
-                hint=did_you_mean(name, declared)
-                or (f"it has {listing(declared)}" if declared else "it declares none (`inputs:`)"),
-                code="unknown-input",
-            )
 
 
 def _assemble(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sized
+from types import TracebackType
 from typing import Any
 
 from petal.data.files import Outputs
@@ -51,12 +52,13 @@ class Failure:
         broken: The nodes whose streams from outside broke.
     """
 
-    __slots__ = ("broken", "errors", "index")
+    __slots__ = ("_inner", "broken", "errors", "index")
 
     def __init__(self) -> None:
         self.index: int | None = None
         self.errors: dict[int, BaseException] = {}
         self.broken: set[int] = set()
+        self._inner: TracebackType | None = None
 
     def note(self, index: int, error: BaseException) -> None:
         """Remember that ``error`` came out of the node's own code, unless another came before."""
@@ -65,6 +67,12 @@ class Failure:
         if self.index is None:
             self.index = index
             self.errors[index] = error
+            self._inner = error.__traceback__
+
+    def trim(self) -> None:
+        """Cut off what the error's traceback gained on its way through the nodes that were reading."""
+        if self.index is not None:
+            self.errors[self.index].__traceback__ = self._inner
 
 
 def _comes_from_broken(error: BaseException | None) -> bool:

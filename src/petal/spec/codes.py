@@ -294,6 +294,12 @@ _FILES: Final = {
         "Which of the two a node means would depend on who came first.",
         "Rename one with `@operator(name=...)`, or name the plugin that is meant.",
     ),
+    "shadowed-operator": Code(
+        Severity.NOTE,
+        "An operator of the pipeline's own hides another of the same name.",
+        "The pipeline's own operators come first, so the other one cannot be reached here.",
+        "Nothing, if that is meant; else rename it with `@operator(name=...)`.",
+    ),
     "operator-broken": _error(
         "An operator is known, but its module cannot be imported.",
         "Something that it needs is missing, or its package is damaged.",

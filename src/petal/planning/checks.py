@@ -1,0 +1,66 @@
+"""Checks of the pipeline as a whole: files that are written twice, requests that name nothing."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from petal.errors import UsageError
+from petal.interfaces.source import Part
+from petal.planning.expand import Draft
+from petal.planning.findings import Findings, did_you_mean, listing
+from petal.planning.request import Request
+from petal.planning.values import file_use
+from petal.spec.operator import Kind
+from petal.spec.views import WRITES
+
+
+def check_written_files(drafts: list[Draft], params: list[dict[str, Any]], findings: Findings) -> None:
+    """Two nodes of one run that publish the same file are an error (S5.10)."""
+    writers: dict[str, Draft] = {}
+    for draft, values in zip(drafts, params, strict=True):
+        if draft.op is None or draft.op.spec.kind is not Kind.SINK:
+            continue
+        for param in draft.op.spec.params:
+            value = values.get(param.name)
+            if (
+                file_use(param.annotation) is not WRITES
+                or not isinstance(value, os.PathLike)
+                or str(value) == "-"
+            ):
+                continue
+            real = os.path.realpath(value)
+            if real in writers:
+                findings.add(
+                    draft.scope.place,
+                    (*draft.path, "params", param.name),
+                    "duplicate-target",
+                    f"`{draft.id}` writes the file that `{writers[real].id}` writes too",
+                    hint="give each its own file, or merge the streams with a ListMerger node",
+                )
+            else:
+                writers[real] = draft
+
+
+def check_request(root: Part, drafts: list[Draft], request: Request) -> None:
+    """Refuse targets, overrides, inputs and backends that name nothing."""
+    ids = [d.id for d in drafts]
+    known = set(ids)
+    asked = [("target", t) for t in request.targets] + [("override", o) for o in request.overrides]
+    asked += [("backend", b) for b in request.backends if b]
+    for what, name in asked:
+        if name not in known:
+            raise UsageError(
+                f"{what} `{name}`: there is no node of that id",
+                hint=did_you_mean(name, ids) or f"the nodes are {listing(ids)}",
+                code="unknown-node",
+            )
+    for name in request.inputs:
+        if name not in root.spec.inputs:
+            declared = list(root.spec.inputs)
+            raise UsageError(
+                f"the pipeline has no input `{name}`",
+                hint=did_you_mean(name, declared)
+                or (f"it has {listing(declared)}" if declared else "it declares none (`inputs:`)"),
+                code="unknown-input",
+            )
