@@ -58,7 +58,7 @@ def test_a_failing_node_is_shown_with_the_users_frames_only(petal, etl):
 def test_debug_shows_petals_frames_too(petal, etl):
     """--debug shows the whole traceback."""
     ran = petal("run", "etl.py", "--set", "checked.limit=3", "--debug")
-    assert "execution/chain.py" in ran.err
+    assert "running/watch.py" in ran.err
 
 
 def test_values_are_text_read_by_the_annotation(petal, chain):

@@ -288,7 +288,8 @@ def test_two_plugins_with_one_name_clash(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(SHADOW, "utf-8")
     (tmp_path / "other.py").write_text(SHADOW, "utf-8")
     text = "plugins:\n  - ./mine.py\n  - ./other.py\nnodes:\n  - { id: f, type: RegexFilter, params: { lines: [a] } }\n"
-    (finding,) = load(tmp_path, text).validate()
+    finding, note = load(tmp_path, text).validate()
+    assert note.code == "shadowed-operator"
     assert (finding.code, finding.line) == ("operator-clash", 3)
 
 

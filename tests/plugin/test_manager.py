@@ -153,7 +153,7 @@ class TestRegister:
     def test_refuses_a_wrong_hook(self, hook, args, says):
         """A hook that does not exist, or with other arguments, is refused when it is registered."""
         scope = {}
-        exec(f"def {hook}(self, {args}): ...", scope)  # noqa: S102
+        exec(f"def {hook}(self, {args}): ...", scope)
         with pytest.raises(DefinitionError, match=says):
             PluginManager().register(type("Wrong", (), {hook: hookimpl(scope[hook])}))
 

@@ -19,7 +19,7 @@ import pytest
 
 from petal import PetalError, Pipeline, Session
 from petal.spec.codes import CODES
-from petal.spec.diagnostic import Diagnostic, Severity
+from petal.spec.diagnostic import Diagnostic
 
 BROKEN = Path(__file__).resolve().parents[1] / "broken"
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "petal"
@@ -244,7 +244,6 @@ def test_every_code_of_a_file_is_provoked() -> None:
     provoked = {finding.split()[-1] for found in EXPECTED.values() for finding in found}
     wanted = {c for c, files in codes_in_the_source().items() if any(not _ELSEWHERE.match(f) for f in files)}
     assert wanted - provoked == set(OUT_OF_REACH)
-    assert all(CODES[c].severity in (Severity.ERROR, Severity.WARNING) for c in wanted)
 
 
 def _write_expectations() -> None:

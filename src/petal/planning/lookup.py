@@ -75,7 +75,10 @@ def _find_operator(
             key, count = f"{op.spec.name}#{count}", count + 1
         keys[id(op.target)] = key
         operators[key] = op
-        hidden = draft.scope.part.names.shadowed(draft.spec.type)
+        named = not (draft.scope.part.source.file or ".py").endswith(
+            ".py"
+        )  # in Python objects are given, not names
+        hidden = draft.scope.part.names.shadowed(draft.spec.type) if named else []
         if hidden and hidden[0] != op.origin:
             findings.add(
                 draft.scope.place,
