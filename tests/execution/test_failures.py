@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from petal import Context, Pipeline, Status, node, open_output
@@ -547,3 +549,24 @@ def test_threads_end_with_the_run():
     ).run()
     assert list(statuses(result).values()).count("failed") == 7
     assert threading.active_count() <= before + 1
+
+
+def test_a_row_that_does_not_fit_fails_the_node_even_if_its_code_swallows_the_error():
+    """S4.4: half of the rows are no result, whoever caught the error."""
+
+    class Row(msgspec.Struct):
+        n: int
+
+    def rows() -> Iterator[dict[str, Any]]:
+        yield from ({"n": 1}, {"n": "two"}, {"n": 3})
+
+    def counted(rows: Iterable[Row]) -> int:
+        count = 0
+        with contextlib.suppress(Exception):
+            for _ in rows:
+                count += 1
+        return count
+
+    result = Pipeline.of(rows, counted).run()
+    assert result.nodes["counted"].status == "failed"
+    assert "row 2, field `n`" in str(result.nodes["counted"].error)

@@ -6,6 +6,7 @@ What draws and what writes is imported when it is asked for: a run needs neither
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -21,6 +22,7 @@ from petal.code.source import project_path
 from petal.errors import InvalidPipeline, UsageError
 from petal.execution.engine import Options, execute
 from petal.execution.result import RunResult
+from petal.execution.signals import Interrupt
 from petal.metadata.bus import Bus
 from petal.planning.build import Planned, make_plan
 from petal.planning.request import Request
@@ -275,6 +277,7 @@ class Pipeline(PartHolder):
         Raises:
             InvalidPipeline: The pipeline has mistakes.
             UsageError: A target, override, parameter or input names nothing.
+            KeyboardInterrupt: SIGINT stopped the run, which has cleaned up; SIGTERM raises SystemExit.
         """
         request = self._request(params, inputs, targets, overrides, to_run=not dry)
         plan, planned = self.checked(request)
@@ -289,7 +292,12 @@ class Pipeline(PartHolder):
             print(picture.draw(plan.name, nodes, edges, ascii=not encoding.startswith("utf"), width=width))
             return plan
         options = Options(workers=workers, fail_fast=fail_fast)
-        return self.execute(planned, options, [on_event] if on_event is not None else [])
+        try:
+            return self.execute(planned, options, [on_event] if on_event is not None else [])
+        except Interrupt as stopped:  # as Python does: everything is cleaned up, and the caller may catch it
+            if stopped.signal == signal.SIGINT:
+                raise KeyboardInterrupt(str(stopped)) from stopped
+            raise SystemExit(128 + stopped.signal) from stopped
 
     def execute(
         self,

@@ -51,7 +51,9 @@ class OneTime:
         return next(self._rows)
 
 
-def adapt(value: Any, given: Seen, wanted: Seen, name: str) -> Any:
+def adapt(
+    value: Any, given: Seen, wanted: Seen, name: str, note: Callable[[Exception], None] | None = None
+) -> Any:
     """Return ``value`` in the view that ``wanted`` asks for.
 
     Args:
@@ -59,6 +61,7 @@ def adapt(value: Any, given: Seen, wanted: Seen, name: str) -> Any:
         given: The producer's side.
         wanted: The consumer's side; for no annotation at all, a value of MISSING type.
         name: The input, for messages.
+        note: Told of rows that do not fit, before the operator sees the error: it may swallow it.
 
     Raises:
         DataError: The value cannot be seen that way.
@@ -74,13 +77,27 @@ def adapt(value: Any, given: Seen, wanted: Seen, name: str) -> Any:
         rows = _as_items(value, given)
         change = converter(given.element, wanted.element)
         if change is not None:
-            rows = change(rows)
+            rows = _noted(change(rows), note)
         if wanted.container == "async":
             return AsyncRows(rows)
         return OneTime(rows, name) if wanted.container == "iterable" else rows
     if view is View.BATCHES:
-        return _as_batches(value, given, wanted.element)
+        return _noted(_as_batches(value, given, wanted.element), note)
     return _whole(value, given, wanted)
+
+
+def _noted(rows: Iterator[Any], note: Callable[[Exception], None] | None) -> Iterator[Any]:
+    if note is None:
+        return rows
+
+    def told() -> Iterator[Any]:
+        try:
+            yield from rows
+        except Exception as error:
+            note(error)
+            raise
+
+    return told()
 
 
 class AsyncRows:

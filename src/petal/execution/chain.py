@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -113,21 +114,22 @@ class Chain:
 
     def _one(self, index: int, name: str, position: int, binding: Binding, wanted: Seen) -> Any:
         state, watch = self._state, self.watches[index]
+        note = partial(self.failure.note, index)
         if isinstance(binding, Constant):
             if binding.value is MISSING:
                 return MISSING
             watch.inputs[name] = binding.value
-            return adapt(reveal(binding.value), _CONSTANT, wanted, name)
+            return adapt(reveal(binding.value), _CONSTANT, wanted, name, note)
         source = binding.node
         if source in self._streams:  # pulled: nothing between the two
             watch.reads.setdefault(name, []).append(self.watches[source])
-            return adapt(self._streams[source], self._seen(source), wanted, name)
+            return adapt(self._streams[source], self._seen(source), wanted, name, note)
         branch = state.readers.get((index, name, position))
         if branch is not None:
             watch.reads.setdefault(name, []).append(branch)
             seen = self._seen(source)
             rows = branch if seen.view is View.BATCHES else (row for piece in branch for row in piece)
-            return adapt(rows, seen, wanted, name)
+            return adapt(rows, seen, wanted, name, note)
         value = state.values[source]
         if isinstance(value, Collected):
             watch.inputs[name] = value
@@ -136,7 +138,7 @@ class Chain:
         watch.inputs[name] = value
         output = state.specs[source].output(binding.port)
         given = source not in state.plan.overrides and output is not None
-        return adapt(value, output.seen if output is not None and given else _CONSTANT, wanted, name)
+        return adapt(value, output.seen if output is not None and given else _CONSTANT, wanted, name, note)
 
     def _seen(self, source: int) -> Seen:
         return self._state.specs[source].outputs[0].seen
