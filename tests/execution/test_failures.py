@@ -17,6 +17,10 @@ from petal import Context, Pipeline, Status, node, open_output
 ROWS = 20_000
 
 
+class Row(msgspec.Struct):
+    n: int
+
+
 def statuses(result: Any) -> dict[str, str]:
     return {name: str(n.status) for name, n in result.nodes.items()}
 
@@ -553,9 +557,6 @@ def test_threads_end_with_the_run():
 
 def test_a_row_that_does_not_fit_fails_the_node_even_if_its_code_swallows_the_error():
     """S4.4: half of the rows are no result, whoever caught the error."""
-
-    class Row(msgspec.Struct):
-        n: int
 
     def rows() -> Iterator[dict[str, Any]]:
         yield from ({"n": 1}, {"n": "two"}, {"n": 3})
