@@ -99,7 +99,7 @@ def test_literals_of_a_file_are_strict(tmp_path: Path) -> None:
         ("f.invert", "true", True),
         ("f.invert", "false", False),
         ("l.count", "12", 12),
-        ("s.by", '["a", "b"]', None),
+        ("s.by", '["a", "b"]', ["a", "b"]),
         ("r.file_path", "a.csv", "a.csv"),
     ],
 )

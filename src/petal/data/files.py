@@ -8,8 +8,9 @@ import fcntl
 import os
 import re
 import stat
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -97,6 +98,10 @@ def open_output(path: str | os.PathLike[str], context: Context | None = None) ->
         with opener(path) as file:
             yield file
         return
+    if (stream := _standard_stream(path)) is not None:
+        yield stream
+        stream.flush()
+        return
     sweep(os.path.dirname(os.path.realpath(path)))
     output = Output(path)
     try:
@@ -113,8 +118,9 @@ def open_output(path: str | os.PathLike[str], context: Context | None = None) ->
 class Outputs:
     """The outputs that one attempt of a node has opened, committed or aborted together."""
 
-    def __init__(self, owner: str) -> None:
+    def __init__(self, owner: str, claim: Callable[[str], None] | None = None) -> None:
         self._owner = owner
+        self._claim = claim
         self._open: list[Output] = []
         self._swept: set[str] = set()
         self._lock = threading.Lock()
@@ -123,7 +129,14 @@ class Outputs:
     @contextlib.contextmanager
     def open(self, path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         """Open an output that :meth:`commit` publishes; the block's own failure aborts it."""
-        folder = os.path.dirname(os.path.realpath(path))
+        if (stream := _standard_stream(path)) is not None:
+            yield stream
+            stream.flush()
+            return
+        real = os.path.realpath(path)
+        if self._claim is not None and not real.startswith("/dev/"):
+            self._claim(real)
+        folder = os.path.dirname(real)
         if folder not in self._swept:
             self._swept.add(folder)
             sweep(folder)
@@ -175,6 +188,18 @@ class Outputs:
         self._ended = True
         for output in tuple(self._open):
             output.abandon()
+
+
+def _standard_stream(path: str | os.PathLike[str]) -> IO[bytes] | None:
+    """Return stdout or stderr for ``-`` and their device names: what they lead to is written, never replaced."""
+    stream = {"-": sys.stdout, "/dev/stdout": sys.stdout, "/dev/fd/1": sys.stdout}.get(os.fspath(path))
+    if os.fspath(path) in ("/dev/stderr", "/dev/fd/2"):
+        stream = sys.stderr
+    elif stream is None and os.fspath(path) not in ("-", "/dev/stdout", "/dev/fd/1"):
+        return None
+    if stream is None:
+        raise OutputError("cannot write to stdout: it is closed", hint="name a file")
+    return getattr(stream, "buffer", None)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

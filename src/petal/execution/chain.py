@@ -76,7 +76,7 @@ class Chain:
         spec, watch = state.specs[index], self.watches[index]
         self._last_started = index
         watch.began = time.perf_counter()
-        watch.outputs = Outputs(f"{state.run_id}-1")
+        watch.outputs = Outputs(f"{state.run_id}-1", partial(state.claim, node.id))
         with state.lock:
             state.outputs.add(watch.outputs)
         inputs = {name: self._input(index, name, binding) for name, binding in node.inputs.items()}

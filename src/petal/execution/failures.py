@@ -30,7 +30,9 @@ def node_failed(node: PlanNode, spec: OperatorSpec, error: BaseException, attemp
     found = NodeFailed(
         text,
         kind=ErrorKind.OUT_OF_MEMORY if isinstance(error, MemoryError) else ErrorKind.USER,
-        traceback=user_traceback(error),
+        traceback=user_traceback(
+            error, expected=isinstance(error, PetalError) or spec.ref.startswith("petal.library")
+        ),
         node=node.id,
         attempt=attempt,
         hint=error.hint if isinstance(error, PetalError) else None,
@@ -46,10 +48,19 @@ def _params(node: PlanNode, spec: OperatorSpec) -> str:
     return ", ".join(f"{k}={preview(v, 60)}" for k, v in values.items())
 
 
-def user_traceback(error: BaseException) -> str:
-    """Return the traceback cut to the user's frames; empty when all frames are Petal's own."""
+def user_traceback(error: BaseException, *, expected: bool) -> str:
+    """Return the traceback cut to the user's frames; empty when all frames are Petal's own.
+
+    Args:
+        error: What the node raised.
+        expected: Whether its message says all there is to say where no frame is the user's own; an installed
+            operator's frames are shown otherwise.
+    """
     shown = traceback.TracebackException.from_exception(error, compact=True)
-    theirs = _is_theirs if any(_is_theirs(f.filename) for f in shown.stack) else _is_not_ours
+    own = any(_is_theirs(f.filename) for f in shown.stack)
+    if expected and not own:
+        return ""
+    theirs = _is_theirs if own else _is_not_ours
     if not _cut(shown, theirs):
         return ""
     text = "".join(shown.format())

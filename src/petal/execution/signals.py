@@ -1,4 +1,4 @@
-"""One handler for SIGINT and SIGTERM: the first stops the run in order, the second ends the process at once."""
+"""One handler for SIGINT, SIGTERM and SIGHUP: the first stops the run in order, the second ends the process at once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Signals:
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 current = signal.getsignal(number)
                 if current in (signal.SIG_DFL, signal.default_int_handler):
                     self._before[number] = signal.signal(number, self._handle)

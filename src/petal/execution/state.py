@@ -9,6 +9,7 @@ from typing import Any
 from petal.data.adapters import adapt, batch_rows, to_container
 from petal.data.files import Outputs
 from petal.data.spill import Kept, codec_for
+from petal.errors import OutputError
 from petal.execution.branches import Branch, Trunk
 from petal.execution.units import Units
 from petal.interfaces.source import Operator
@@ -115,6 +116,7 @@ class RunState:
         self.loop = LoopThread()
         self.lock = threading.Lock()
         self.outputs: set[Outputs] = set()
+        self._writers: dict[str, str] = {}
         self.trunks: dict[int, Trunk] = {}
         self.readers: dict[tuple[int, str, int], Branch] = {}
         self.branches_of: dict[int, list[Branch]] = {}
@@ -134,6 +136,20 @@ class RunState:
             for feed, branch in zip(feeds, trunk.branches, strict=True):
                 self.readers[(feed.target, feed.input, feed.position)] = branch
                 self.branches_of.setdefault(feed.target, []).append(branch)
+
+    def claim(self, node: str, target: str) -> None:
+        """Let one node write a file; a second one that wants the same file is refused (S5.10).
+
+        Raises:
+            OutputError: Another node of this run writes it.
+        """
+        with self.lock:
+            writer = self._writers.setdefault(target, node)
+        if writer != node:
+            raise OutputError(
+                f"cannot write {target!r}: node `{writer}` of this run writes it too",
+                hint="give each its own file; mark the parameter `Annotated[Path, WRITES]` to hear of it before the run",
+            )
 
     def halt(self, reason: str) -> None:
         """Raise the stop flag and wake every stream that waits."""

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 
 from petal.spec.plan import Constant, FromNode, Plan, PlanNode
 
+#: Streaming nodes that pull from each other on one thread; each takes several frames of Python's stack.
+DEEPEST = 64
+
 
 class Feed:
     """One edge, as execution needs it: the consumer's input, and its place among a variadic input's edges."""
@@ -60,6 +63,7 @@ class Units:
             and i not in waited
             for i in range(count)
         ]
+        self._cut_deep_chains(sources)
         self.of = [-1] * count
         self.members: list[list[int]] = []
         for i in range(count - 1, -1, -1):
@@ -87,6 +91,15 @@ class Units:
                 self.waits[unit].add(self.of[source])
                 self.waited_for.add(source)
         self._connect(feeds)
+
+    def _cut_deep_chains(self, sources: list[list[int]]) -> None:
+        """Let a buffer carry on where a chain of nodes that pull from each other would exhaust Python's stack."""
+        depth = [0] * len(self.pulled)
+        for i, pulled in enumerate(self.pulled):
+            if pulled:
+                depth[i] = 1 + max((depth[s] for s in sources[i]), default=0)
+                if depth[i] > DEEPEST:
+                    self.pulled[i], depth[i] = False, 0
 
     def _read(
         self, plan: Plan, i: int, node: PlanNode, feeds: list[list[Feed]], sources: list[list[int]]

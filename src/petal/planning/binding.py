@@ -44,14 +44,21 @@ class Binder:
         inputs = draft.op.spec.inputs
         if spec.inputs:
             self._explicit(draft, inputs, bound)
-        if spec.params or draft.id in self._parameters.constants:
+        if spec.params:
             self._constants(draft, inputs, bound)
         edges = scope.edges.get(spec.id)
         if edges:
             self._by_edges(draft, inputs, edges, bound)
         nodes = scope.nodes
+        given = self._parameters.constants.get(draft.id, ())  # by the caller, who has the last word
         for port in inputs:
             name = port.name
+            if name in given:
+                value = self._parameters.constant(draft, port)
+                many = port.variadic and isinstance(value, list | tuple)
+                bound[name] = (
+                    tuple(Constant(v, "params") for v in value) if many else Constant(value, "params")
+                )
             if name in bound:
                 continue
             if not port.variadic:
@@ -126,7 +133,7 @@ class Binder:
     def _constants(self, draft: Draft, inputs: tuple[Input, ...], bound: Bound) -> None:
         for port in inputs:
             value = self._parameters.constant(draft, port)
-            if value is MISSING and port.name not in draft.spec.params:
+            if port.name not in draft.spec.params:
                 continue
             if port.name in bound:
                 self._findings.add(

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from petal.interfaces.source import Operator, Part, PartLoader
 from petal.planning.binding import Binder, Bound, Feed
-from petal.planning.checks import check_request, check_written_files
+from petal.planning.checks import check_request, check_stdin, check_written_files
 from petal.planning.edgetypes import Mismatch, check_constant, check_edge
 from petal.planning.expand import Draft, expand
 from petal.planning.findings import Findings
@@ -70,7 +70,9 @@ def make_plan(root: Part, load: PartLoader, request: Request) -> Planned:
     for work in works:
         if work.draft.op is not None and work.bound:
             types.check(work)
-    check_written_files(drafts, [w.params for w in works], findings)
+    settings = [w.params for w in works]
+    check_written_files(drafts, settings, findings)
+    check_stdin(drafts, settings, findings)
     before = [work.sources() for work in works]
     order = topological_order(before, drafts, findings)
     if not drafts and not findings.failed:

@@ -12,7 +12,26 @@ from petal.planning.findings import Findings, did_you_mean, listing
 from petal.planning.request import Request
 from petal.planning.values import file_use
 from petal.spec.operator import Kind
-from petal.spec.views import WRITES
+from petal.spec.views import READS, WRITES
+
+
+def check_stdin(drafts: list[Draft], params: list[dict[str, Any]], findings: Findings) -> None:
+    """Two nodes that read stdin would share its lines by chance: an error."""
+    reader: Draft | None = None
+    for draft, values in zip(drafts, params, strict=True):
+        for param in draft.op.spec.params if draft.op is not None else ():
+            value = values.get(param.name)
+            if str(value) != "-" or file_use(param.annotation) is not READS:
+                continue
+            if reader is not None:
+                findings.add(
+                    draft.scope.place,
+                    (*draft.path, "params", param.name),
+                    "stdin-twice",
+                    f"`{draft.id}` reads stdin, which `{reader.id}` reads too",
+                    hint=f"read it once and let both take it from `{reader.id}`",
+                )
+            reader = reader or draft
 
 
 def check_written_files(drafts: list[Draft], params: list[dict[str, Any]], findings: Findings) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from petal.planning.annotations import type_text
 from petal.planning.assignable import assignable, element_assignable
-from petal.planning.values import BadValue, convert, kind_of, short
+from petal.planning.values import BadValue, convert, kind_of, short, structured
 from petal.spec.operator import Input, Output
 from petal.spec.pipeline import MISSING
 from petal.spec.views import Seen, View, without_extras
@@ -94,6 +94,8 @@ def check_constant(value: Any, wanted: Input, folder: str, *, lenient: bool) -> 
     seen = wanted.seen
     if seen.view is View.VALUE:
         return convert(value, wanted.annotation, folder, lenient=lenient)
+    if lenient and (data := structured(value)) is not MISSING:
+        value, lenient = data, False
     if isinstance(value, str | bytes | abc.Mapping) or not (
         isinstance(value, abc.Iterable)
         or hasattr(value, "__arrow_c_stream__")

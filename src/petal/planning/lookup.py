@@ -35,6 +35,11 @@ _LOST = frozenset(
         "python-unreadable",
         "outside-project",
         "broken-plugin",
+        "bad-signature",
+        "bad-definition",
+        "bad-duration",
+        "decorated-twice",
+        "not-an-operator",
     }
 )
 

@@ -54,11 +54,27 @@ def convert(value: Any, annotation: object, folder: str, *, lenient: bool) -> An
     if annotation is MISSING or annotation is Any or annotation is object:
         return value
     bare, extras = _peel(annotation)
-    result = _convert(value, bare, annotation, folder, lenient)
+    try:
+        result = _convert(value, bare, annotation, folder, lenient)
+    except BadValue:
+        data = structured(value) if lenient else MISSING
+        if data is MISSING:
+            raise
+        result = _convert(data, bare, annotation, folder, False)
     for extra in extras:
         if isinstance(extra, Check):
             _run_check(extra, result)
     return result
+
+
+def structured(text: Any) -> Any:
+    """Read text that is a list or mapping as JSON, as the command line gives it; MISSING where it is none."""
+    if not isinstance(text, str) or text.lstrip()[:1] not in ("[", "{"):
+        return MISSING
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return MISSING
 
 
 @lru_cache(1024)

@@ -294,6 +294,11 @@ _FILES: Final = {
         "Which of the two a node means would depend on who came first.",
         "Rename one with `@operator(name=...)`, or name the plugin that is meant.",
     ),
+    "stdin-twice": _error(
+        "Two nodes read stdin.",
+        "Each would get a part of it, by chance.",
+        "Read it with one node, and let both take it from there.",
+    ),
     "shadowed-operator": Code(
         Severity.NOTE,
         "An operator of the pipeline's own hides another of the same name.",
