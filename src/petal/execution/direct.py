@@ -53,7 +53,10 @@ def direct_calls(state: RunState) -> dict[int, Direct]:
             continue
         if node.params and has_reference(node.params):
             continue
-        if all(_is_direct(state, spec, n, b, fits) for n, b in node.inputs.items()):
+        for name, binding in node.inputs.items():
+            if not _is_direct(state, spec, name, binding, fits):
+                break
+        else:
             found[i] = Direct(state, node, spec)
     return found
 

@@ -271,10 +271,53 @@ def _input(slot: Slot) -> Input:
     return Input(slot.name, slot.annotation, seen(slot.annotation), slot.default, slot.variadic)
 
 
+@lru_cache(8192)
+def _plain_input(name: str, annotation: object) -> Input | None:
+    if _holds_text(annotation) or _is_context(annotation):
+        return None
+    return _required_input(name, annotation)
+
+
+def _only_inputs(fn: FunctionType) -> tuple[Input, ...] | None:
+    """Return the inputs of a function that takes nothing but required inputs; None where there is more to look at."""
+    code, notes = fn.__code__, fn.__annotations__
+    if code.co_kwonlyargcount or fn.__defaults__ or code.co_flags & inspect.CO_VARARGS:
+        return None
+    try:
+        found = [_plain_input(n, notes.get(n, MISSING)) for n in code.co_varnames[: code.co_argcount]]
+        if _holds_text(notes.get("return", MISSING)):
+            return None
+    except TypeError:  # an annotation that cannot be hashed
+        return None
+    inputs = tuple(i for i in found if i is not None)
+    return inputs if len(inputs) == len(found) else None
+
+
 def _describe_function(fn: FunctionType) -> OperatorSpec:
     check_shape(fn)
-    sig = read(fn)
     said: Declared = fn.__dict__.get(ATTRIBUTE, _NOTHING)
+    flavour = _flavour(fn)
+    only = _only_inputs(fn)
+    if only is not None:
+        return OperatorSpec(
+            name=said.name or camel_case(fn.__name__),
+            ref=f"{fn.__module__}:{fn.__qualname__}",
+            flavour=flavour,
+            inputs=only,
+            outputs=_outputs(fn.__annotations__.get("return", MISSING), flavour),
+            positional=fn.__code__.co_varnames[: fn.__code__.co_argcount],
+            doc=fn.__doc__ or "",
+            policies=said.policies,
+            rowwise=said.rowwise,
+            dynamic_outputs=OUTPUTS_ATTRIBUTE in fn.__dict__,
+            file=fn.__code__.co_filename,
+            line=fn.__code__.co_firstlineno,
+        )
+    return _describe_in_full(fn, said, flavour)
+
+
+def _describe_in_full(fn: FunctionType, said: Declared, flavour: Flavour) -> OperatorSpec:
+    sig = read(fn)
     inputs, params, contexts, positional = [], [], [], []
     for slot in sig.slots:
         if not slot.keyword_only:
@@ -285,7 +328,6 @@ def _describe_function(fn: FunctionType) -> OperatorSpec:
             params.append(Param(slot.name, slot.annotation, slot.default))
         else:
             inputs.append(_input(slot))
-    flavour = _flavour(fn)
     return OperatorSpec(
         name=said.name or camel_case(fn.__name__),
         ref=f"{fn.__module__}:{fn.__qualname__}",
