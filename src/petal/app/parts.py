@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from petal.app.session import Session, clash_findings, project_of
+from petal.app.session import Session, absolute, clash_findings, project_of
 from petal.authoring.pipeline import Authored, Entry, author
 from petal.code.loader import beneath, load_file, operators_in
 from petal.config.decode import decode
@@ -120,7 +120,9 @@ class Parts:
         """Load a module's file (a :class:`petal.interfaces.source.PartLoader`)."""
         root = parent.root
         full = Path(parent.folder, path)
-        if Path(path).is_absolute() or not beneath(full, root):
+        if Path(path).is_absolute() and beneath(full, root):
+            raise absolute(f"module file `{path}`", full, parent.folder)
+        if not beneath(full, root):
             raise PetalError(
                 f"module file `{path}` does not lie beneath the project",
                 hint=f"move it beneath {root}; paths are relative to the file that names them",
@@ -151,6 +153,8 @@ class Parts:
     def _document(self, path: Path, shown: str, folder: str, root: str) -> LoadedPart:
         format = format_of(path.name)
         if format is None:
+            if path.is_dir() or not path.exists():
+                read_file(path, shown)
             raise UsageError(
                 f"`{shown}` is no pipeline file: its ending is not one of .yaml, .yml, .json, .toml, .py",
                 hint="rename it by what it holds",
@@ -197,7 +201,18 @@ class Parts:
             self.folders.append(folder)
             return pipeline.part
         authored = author(operators_in(module), path.stem)
-        return self.authored(authored, folder, root=root, file=shown, module=module)
+        part = self.authored(authored, folder, root=root, file=shown, module=module)
+        if not authored.operators:
+            part.findings.append(
+                Diagnostic(
+                    "empty-pipeline",
+                    Severity.ERROR,
+                    "the file defines no operator and no pipeline",
+                    shown,
+                    hint="decorate a function with `@operator`, or make a `Pipeline`",
+                )
+            )
+        return part
 
     def authored(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from petal.app.builtin import BuiltIn
@@ -75,7 +76,9 @@ class Session:
     def _load_entry(self, entry: str, folder: str, root: str, scope: Scope) -> list[str]:
         if entry.endswith(".py") or entry.startswith((".", "/")) or os.sep in entry:
             path = Path(folder, entry)
-            if Path(entry).is_absolute() or not beneath(path, root):
+            if Path(entry).is_absolute() and beneath(path, root):
+                raise absolute(f"plugin file `{entry}`", path, folder)
+            if not beneath(path, root):
                 raise PetalError(
                     f"plugin file `{entry}` does not lie beneath the project",
                     hint=f"move it beneath {root}, or install it as a package",
@@ -96,12 +99,34 @@ class Session:
                 )
             return []
         if self.load_code:
-            self.take(load_module(entry), entry, scope)
+            self.take(_imported(entry, folder), entry, scope)
         return []
 
     def take(self, module: Any, origin: str, scope: Scope) -> None:
         """Register a module: its hook implementations with the manager, its operators in a scope."""
         scope.extend(self.plugins.register_module(module, origin, operators_in(module)))
+
+
+def _imported(name: str, folder: str) -> ModuleType:
+    """Import a module by its dotted name; where there is none but a file of that path, say how to name the file."""
+    try:
+        return load_module(name)
+    except PetalError as error:
+        file = f"./{name.replace('.', '/')}.py"
+        if error.code == "python-missing" and Path(folder, file).is_file():
+            error.hint = f"the file beside it is written `{file}`"
+        raise
+
+
+def absolute(what: str, path: Path, folder: str) -> PetalError:
+    """Return the error of an absolute path to a file that lies beneath the project."""
+    relative = os.path.relpath(path.resolve(), Path(folder).resolve())
+    written = relative if relative.startswith(os.pardir) else f"./{relative}"
+    return PetalError(
+        f"{what} is an absolute path, which holds on this machine alone",
+        hint=f"write it relative to the file: `{written}`",
+        code="outside-project",
+    )
 
 
 def _one_line(error: PetalError) -> str:

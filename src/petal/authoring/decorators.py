@@ -10,7 +10,14 @@ import msgspec
 from petal.errors import DefinitionError
 from petal.spec.pipeline import ID_PATTERN
 from petal.spec.policy import Batch, Cache, Effects, Execution, Policies, Retry, seconds
-from petal.spec.signature import ATTRIBUTE, OUTPUTS_ATTRIBUTE, Declared, check_shape, declared
+from petal.spec.signature import (
+    ATTRIBUTE,
+    COLUMNS_ATTRIBUTE,
+    OUTPUTS_ATTRIBUTE,
+    Declared,
+    check_shape,
+    declared,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,6 +29,7 @@ def operator(
     *,
     name: str | None = ...,
     outputs: Callable[[dict[str, Any]], Iterable[str]] | None = ...,
+    columns: Callable[[dict[str, Any]], Iterable[str] | None] | None = ...,
     rowwise: bool | None = ...,
     effects: str | None = ...,
 ) -> Callable[[F], F]: ...
@@ -30,6 +38,7 @@ def operator(
     *,
     name: str | None = None,
     outputs: Callable[[dict[str, Any]], Iterable[str]] | None = None,
+    columns: Callable[[dict[str, Any]], Iterable[str] | None] | None = None,
     rowwise: bool | None = None,
     effects: str | None = None,
 ) -> Any:
@@ -39,6 +48,8 @@ def operator(
         fn: The function or class; positional arguments are inputs, keyword-only ones parameters.
         name: The type name used in files, instead of the function's name in CamelCase.
         outputs: Called with the parameters, returns the names of the output ports where they depend on them.
+        columns: Called with the parameters, returns the columns of its first input that the operator looks at, or
+            None for all; a reader whose consumers all say so reads no others (its ``Context.columns``).
         rowwise: Whether each output row depends on its own input row alone (lets ``batch`` cut its input).
         effects: What a second execution would do: ``pure``, ``idempotent`` or ``once``.
 
@@ -62,6 +73,8 @@ def operator(
         setattr(target, ATTRIBUTE, Declared(True, name, policies, rowwise))
         if outputs is not None:
             setattr(target, OUTPUTS_ATTRIBUTE, outputs)
+        if columns is not None:
+            setattr(target, COLUMNS_ATTRIBUTE, columns)
         return target
 
     return decorate if fn is None else decorate(fn)

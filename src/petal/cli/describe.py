@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from petal.cli.options import debug_option, json_option, open_pipeline, open_session, plugin_option
-from petal.cli.output import err, out, out_json, table
+from petal.cli.output import aside, err, out, out_json, table
 from petal.errors import PetalError, UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _LISTS = ("operators", "backends", "codes")
 
 
 @click.command("describe", short_help="Say what operators, backends and diagnostic codes there are.")
-@click.argument("name", metavar="[operators|backends|codes|NAME]", default="operators")
+@click.argument("names", metavar="[operators|backends|codes|NAME...]", nargs=-1)
 @click.option(
     "-f", "--file", metavar="FILE", help="Describe what this pipeline can name, its own operators included."
 )
@@ -32,28 +32,30 @@ _LISTS = ("operators", "backends", "codes")
 @plugin_option
 @debug_option
 def command(
-    name: str,
+    names: tuple[str, ...],
     file: str | None,
     as_json: bool,
     markdown: str | None,
     plugins: tuple[str, ...],
 ) -> int:
-    """List the operators, the backends or the codes of diagnostics; or describe one operator or code.
+    """List the operators, the backends or the codes of diagnostics; or describe operators and codes by their names.
 
     All of it comes from the operators' signatures and docstrings.
     """
     if markdown is not None:
         return _write_pages(Path(markdown))
-    if name == "codes":
+    [wanted, *more] = names or ("operators",)
+    if wanted in _LISTS and more:
+        raise UsageError(f"`{wanted}` is a list of its own", hint=f"petal describe {wanted}")
+    if wanted == "codes":
         return _codes(as_json)
     session = open_session(plugins)
-    if name == "backends":
+    if wanted == "backends":
         return _backends(session, as_json)
     from petal.cli.operator_view import names_of
 
-    pipeline = None if file is None else open_pipeline(file, session)
-    names = names_of(session, pipeline)
-    return _operators(names, as_json) if name == "operators" else _one(name, names, as_json)
+    scopes = names_of(session, None if file is None else open_pipeline(file, session))
+    return _operators(scopes, as_json) if wanted == "operators" else _each([wanted, *more], scopes, as_json)
 
 
 def _operators(names: Scopes, as_json: bool) -> int:
@@ -88,8 +90,9 @@ def backend_records(session: Session) -> list[dict[str, Any]]:
 
 
 def _backends(session: Session, as_json: bool) -> int:
-    session.plugins.plugins()
-    records = backend_records(session)
+    with aside():
+        session.plugins.plugins()
+        records = backend_records(session)
     if as_json:
         out_json(records)
     else:
@@ -120,7 +123,18 @@ def _code_record(name: str) -> dict[str, Any]:
     }
 
 
-def _one(name: str, names: Scopes, as_json: bool) -> int:
+def _each(wanted: list[str], names: Scopes, as_json: bool) -> int:
+    """Describe operators and codes; as JSON one is an object, several are an array."""
+    found = [_one(name, names) for name in wanted]
+    if as_json:
+        records = [record for record, _ in found]
+        out_json(records if len(records) > 1 else records[0])
+    else:
+        out("\n\n".join(text for _, text in found))
+    return 0
+
+
+def _one(name: str, names: Scopes) -> tuple[dict[str, Any], str]:
     from petal.cli.operator_view import operator_record, operator_text
     from petal.spec.codes import CODES
 
@@ -129,16 +143,13 @@ def _one(name: str, names: Scopes, as_json: bool) -> int:
         rows = [("why", record["why"]), ("remedy", record["remedy"])]
         text = f"{name} ({record['severity']}): {record['summary']}\n{table(rows, indent='  ')}"
     else:
-        operator = names.find(name)
+        with aside():
+            operator = names.find(name)
         if operator is None:
             raise _unknown(name, names)
         record = operator_record(operator)
         text = operator_text(record)
-    if as_json:
-        out_json(record)
-    else:
-        out(text)
-    return 0
+    return record, text
 
 
 def _unknown(name: str, names: Scopes) -> PetalError:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 import sys
-from contextlib import redirect_stdout
 
 import click
 
 from petal.cli.options import debug_option, open_pipeline, open_session, plugin_option
-from petal.cli.output import is_unicode, out
+from petal.cli.output import aside, is_unicode, out
 
 
 @click.command("graph", short_help="Draw a pipeline.")
@@ -41,7 +40,7 @@ def command(
     from petal.spec.diagnostic import errors_of
 
     pipeline = open_pipeline(file, open_session(plugins))
-    with redirect_stdout(sys.stderr):
+    with aside():
         errors = errors_of(pipeline.validate())
     if errors:
         show_findings(errors)

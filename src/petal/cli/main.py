@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import threading
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from petal.cli.output import err, visible
+from petal.cli.output import aside, err, out, visible
 from petal.errors import PetalError, UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ BROKEN_PIPE: Final = 141
 
 _EPILOG: Final = """\b
 Exit codes: 0 done, 1 the run failed, 2 usage, 3 the pipeline is invalid,
-4 the environment is not ready, 130 and 143 stopped by a signal.
+4 the environment is not ready, 70 a bug in Petal,
+130 and 143 stopped by a signal, 141 nobody reads the output any more.
 
 \b
 Completion in your shell, for bash, zsh or fish:
@@ -92,23 +94,26 @@ class LazyGroup(click.Group):
 def _plugin_command(name: str) -> click.Command | None:
     from petal.app.session import Session
 
-    found = Session().plugins.find("command", name)
+    with aside():
+        found = Session().plugins.find("command", name)
     return found if isinstance(found, click.Command) else None
 
 
 def _plugin_commands() -> list[click.Command]:
     from petal.app.session import Session
 
-    manager = Session().plugins
-    manager.plugins()
-    return [c for c in manager.commands() if isinstance(c, click.Command) and c.name not in COMMANDS]
+    with aside():
+        manager = Session().plugins
+        manager.plugins()
+        commands = manager.commands()
+    return [c for c in commands if isinstance(c, click.Command) and c.name not in COMMANDS]
 
 
 def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         from petal import __version__
 
-        click.echo(f"petal {__version__}")
+        out(f"petal {__version__}")
         ctx.exit()
 
 
@@ -125,11 +130,12 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 def petal(ctx: click.Context) -> None:
     """Say what an ETL pipeline does, and choose where each step runs without touching the step."""
     if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
+        out(ctx.get_help())
 
 
 def main() -> NoReturn:
     """Run the command line of this process and end the process."""
+    _open_closed_streams()
     code = invoke(sys.argv[1:])
     code = _flushed(code)
     if code in (130, 143) and threading.active_count() > 1:
@@ -165,6 +171,9 @@ def invoke(args: Sequence[str]) -> int:
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     except BrokenPipeError:
         return BROKEN_PIPE
+    except OSError:
+        problem = _problem_of_stdout()
+        return _bug() if problem is None else _unwritten(problem)
     except Exception:
         return _bug()
     except BaseException as error:
@@ -193,6 +202,43 @@ def _bug() -> int:
     return BUG
 
 
+def _problem_of_stdout() -> OSError | None:
+    """Return why stdout takes no more, or None when it does: what it did not take is still in its buffer."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return error
+    except ValueError:  # a pipeline's code has closed it
+        return None
+    return None
+
+
+def _unwritten(error: OSError) -> int:
+    """Say that stdout is full, closed or broken, and return the exit code."""
+    from petal.errors import EnvironmentNotReady
+
+    closed = error.errno == errno.EBADF
+    err(
+        f"error: cannot write to the standard output: {'it is closed' if closed else error.strerror or error}"
+    )
+    return EnvironmentNotReady.exit_code
+
+
+def _open_closed_streams() -> None:
+    """Put in the place of a standard stream that was closed one that fails when it is used.
+
+    Otherwise the next file to be opened would get its descriptor, and data meant for the stream. What goes to stderr
+    is dropped: nobody can be told.
+    """
+    wrong_way = (("stdin", os.O_WRONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY))
+    for name, flags in wrong_way:
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, flags)  # the lowest that is free: the stream's own
+            os.set_inheritable(number, True)
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(number, mode, encoding="utf-8", errors="backslashreplace"))  # noqa: SIM115
+
+
 def _windows() -> PetalError:
     from petal.errors import EnvironmentNotReady
 
@@ -202,13 +248,15 @@ def _windows() -> PetalError:
 
 
 def _flushed(code: int) -> int:
-    """Flush both streams; where nobody reads them any more, keep the interpreter from saying so at its end."""
+    """Flush both streams; where one takes no more, keep the interpreter from saying so at its end."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except BrokenPipeError:
             code = BROKEN_PIPE
-        except (OSError, ValueError):
+        except OSError as error:
+            code = _unwritten(error) if stream is sys.stdout and code == 0 else code
+        except ValueError:  # a pipeline's code has closed it
             continue
         else:
             continue

@@ -6,7 +6,7 @@ import json
 import typing
 from typing import TYPE_CHECKING, Any, Final
 
-from petal.cli.output import plain, table
+from petal.cli.output import aside, plain, table
 from petal.cli.plan_view import policies_record, policy_text
 from petal.config.value_schema import plain_default
 from petal.errors import PetalError
@@ -41,7 +41,8 @@ _LIMITS: Final = {
 
 def names_of(session: Session, pipeline: Pipeline | None = None) -> Scopes:
     """Return the operators that a pipeline can name, or any pipeline, with those of every installed plugin."""
-    session.plugins.plugins()
+    with aside():
+        session.plugins.plugins()
     return pipeline.part.names if pipeline is not None else session.scopes(Scope(), Scope())
 
 
@@ -51,7 +52,8 @@ def all_operators(names: Scopes) -> tuple[list[Operator], list[str]]:
     problems: list[str] = []
     for name in names.names():
         try:
-            operator = names.find(name)
+            with aside():
+                operator = names.find(name)
         except PetalError as error:
             problems.append(error.message)
             continue

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
-from contextlib import redirect_stdout
+import shlex
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from petal.cli.output import aside
 from petal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from petal.app.pipeline import Pipeline
     from petal.app.session import Session
+    from petal.planning.build import Planned
     from petal.planning.request import Request
+    from petal.spec.plan import Plan
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -117,7 +119,8 @@ def _pairs(option: str, texts: Iterable[str]) -> dict[str, Any]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise UsageError(f"{option} {text}: there is no `=` in it", hint=f"write {option} NAME=VALUE")
+            problem = "there is no name before the `=`" if equals else "there is no `=` in it"
+            raise UsageError(f"{option} {text}: {problem}", hint=f"write {option} NAME=VALUE")
         if name in found:
             raise UsageError(f"{option} {name} is given twice")
         found[name] = value
@@ -133,7 +136,7 @@ def open_session(plugins: Iterable[str] = (), *, load_code: bool = True) -> Sess
     from petal.app.session import Session
 
     names = list(plugins)
-    with redirect_stdout(sys.stderr):
+    with aside():
         session = Session(plugins=names, load_code=load_code)
     for name in names:
         if not name.startswith("no:") and name not in (known := session.plugins.installed()):
@@ -155,5 +158,39 @@ def open_pipeline(file: str, session: Session) -> Pipeline:
     """
     from petal.app.pipeline import Pipeline
 
-    with redirect_stdout(sys.stderr):
+    with aside():
         return Pipeline.from_file(file, session=session)
+
+
+def plan_of(pipeline: Pipeline, request: Request) -> tuple[Plan, Planned]:
+    """Plan what a command line asks for.
+
+    Raises:
+        InvalidPipeline: The pipeline has mistakes.
+        UsageError: A value, target or backend is given to what is not there.
+    """
+    try:
+        with aside():
+            return pipeline.checked(request)
+    except UsageError as error:
+        error.hint = _parameter_of_a_node(pipeline, request, error) or error.hint
+        raise
+
+
+def _parameter_of_a_node(pipeline: Pipeline, request: Request, error: UsageError) -> str | None:
+    """Say how to set a parameter that nodes have, where it was given to the pipeline, which has none such."""
+    if error.code != "unknown-param":
+        return None
+    names = pipeline.part.names
+    for name, value in request.params.items():
+        if "." in name or f"`{name}`" not in error.message:
+            continue
+        found = [(node.id, names.find(node.type)) for node in pipeline.spec.nodes]
+        having = [node for node, operator in found if operator is not None and operator.spec.param(name)]
+        if having:
+            from petal.planning.findings import listing
+
+            nodes = f"nodes {listing(having)} have" if len(having) > 1 else f"node `{having[0]}` has"
+            option = f"--set {shlex.quote(f'{having[0]}.{name}={value}')}"
+            return f"{nodes} one of that name: {option}"
+    return None

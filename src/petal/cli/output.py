@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+from contextlib import contextmanager, redirect_stdout, suppress
 from enum import Enum
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 from petal.spec.redaction import preview, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 #: Deeper than this a parameter is shown in short.
 _MOST_LEVELS: Final = 20
@@ -25,8 +26,39 @@ def out(text: str) -> None:
 
 
 def err(text: str) -> None:
-    """Write anything that is not data, and a line end, to stderr."""
-    write(sys.stderr, text + "\n")
+    """Write anything that is not data, and a line end, to stderr; where it takes nothing, nobody can be told."""
+    with suppress(OSError, ValueError):
+        write(sys.stderr, text + "\n")
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Send to stderr what code prints while the block runs, and what the programs that it starts print.
+
+    Around everything that loads or runs a pipeline's Python or a plugin, so that stdout holds a command's data alone.
+    """
+    stdout = sys.stdout
+    kept = os.dup(1) if _is_descriptor(stdout, 1) and _is_descriptor(sys.stderr, 2) else None
+    try:
+        if kept is not None:
+            os.dup2(2, 1)
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if kept is not None:
+            with suppress(OSError, ValueError):
+                stdout.flush()
+            os.dup2(kept, 1)
+            os.close(kept)
+
+
+def _is_descriptor(stream: TextIO, number: int) -> bool:
+    """Say whether a stream is the process's own, with nothing left to write."""
+    try:
+        stream.flush()
+        return stream.fileno() == number
+    except (OSError, ValueError):
+        return False
 
 
 def write(stream: TextIO, text: str) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
-
 import click
 
 from petal.cli.options import (
@@ -12,6 +9,7 @@ from petal.cli.options import (
     json_option,
     open_pipeline,
     open_session,
+    plan_of,
     planning_options,
     plugin_option,
     request_of,
@@ -46,9 +44,7 @@ def command(
 
     request = request_of(params, settings, inputs, targets, backends)
     session = open_session(plugins)
-    pipeline = open_pipeline(file, session)
-    with redirect_stdout(sys.stderr):
-        plan, planned = pipeline.checked(request)
+    plan, planned = plan_of(open_pipeline(file, session), request)
     show_warnings(planned.findings, session.plugins.warnings)
     if as_json:
         out_json(plan_record(plan))

@@ -117,6 +117,7 @@ def _node(plan: Plan, index: int, stage: int | None) -> dict[str, Any]:
         "stage": stage,
         "runs": index not in plan.overrides,
         "params": {name: plain(value) for name, value in node.params.items()},
+        "columns": None if node.columns is None else list(node.columns),
         "inputs": {name: _input(binding, plan) for name, binding in node.inputs.items()},
         "after": [plan.nodes[i].id for i in node.after],
         "spill": _spilled(plan, index),
@@ -156,6 +157,7 @@ def _node_text(node: dict[str, Any]) -> str:
     lines = [f"{node['id']}: {node['type']} ({node['kind']}) on {node['backend']}{stage}{given}"]
     rows = [(name, visible(_short(value))) for name, value in node["params"].items()]
     rows += [(name, _input_text(source)) for name, source in node["inputs"].items()]
+    rows += [("columns", ", ".join(node["columns"]))] if node["columns"] else []
     rows += [("after", ", ".join(node["after"]))] if node["after"] else []
     rows += [(name, f"{policy['text']} ({policy['origin']})") for name, policy in node["policies"].items()]
     return "\n".join([*lines, table(rows, indent="    ")])

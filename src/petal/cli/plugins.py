@@ -7,7 +7,7 @@ import sys
 import click
 
 from petal.cli.options import debug_option, json_option, open_session, plugin_option
-from petal.cli.output import has_colours, out, out_json, painted, visible
+from petal.cli.output import aside, has_colours, out, out_json, painted, visible
 
 
 @click.command("plugins", short_help="List the plugins and what each brings.")
@@ -21,7 +21,9 @@ def command(as_json: bool, plugins: tuple[str, ...]) -> int:
     """
     import msgspec
 
-    found = open_session(plugins).plugins.plugins()
+    session = open_session(plugins)
+    with aside():
+        found = session.plugins.plugins()
     if as_json:
         out_json([msgspec.to_builtins(info) for info in found])
         return 0

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack, nullcontext, redirect_stdout
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import Struct
 
-from petal.cli.options import open_pipeline, open_session, planning_options, plugin_option, request_of
-from petal.cli.output import has_colours, is_terminal, is_unicode, out, out_json, write
+from petal.cli.options import (
+    open_pipeline,
+    open_session,
+    plan_of,
+    planning_options,
+    plugin_option,
+    request_of,
+)
+from petal.cli.output import aside, has_colours, is_terminal, is_unicode, out, out_json, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +59,7 @@ class Look(Struct, frozen=True):
     "--log-format", type=click.Choice(["console", "json"]), help="Write full log records to stderr."
 )
 @plugin_option
-@click.option("-q", "--quiet", is_flag=True, help="Show errors only.")
+@click.option("-q", "--quiet", is_flag=True, help="Show only errors, and warnings of nodes.")
 @click.option(
     "--debug", is_flag=True, help="Show full tracebacks, and with --log-format everybody's debug records."
 )
@@ -82,8 +89,7 @@ def command(
     request = request_of(params, settings, inputs, targets, backends, to_run=not dry_run)
     session = open_session(plugins)
     pipeline = open_pipeline(file, session)
-    with redirect_stdout(sys.stderr):
-        plan, planned = pipeline.checked(request)
+    plan, planned = plan_of(pipeline, request)
     look = Look(as_json, quiet, log_format, not no_progress, debug)
     if dry_run:
         _warn(planned.findings, session.plugins.warnings, look)
@@ -116,7 +122,7 @@ def _run(
 
     options = Options(workers=workers, fail_fast=fail_fast)
     try:
-        with redirect_stdout(sys.stderr) if look.as_json else nullcontext():
+        with aside() if look.as_json else nullcontext():
             return pipeline.execute(planned, options, listeners, details=look.log_format is not None)
     except Interrupt as interrupt:
         if interrupt.result is not None:
@@ -127,10 +133,10 @@ def _run(
 
 
 def _listeners(plan: Plan, look: Look, stack: ExitStack) -> list[Callable[[Event], None]]:
-    """Make what shows the run: nothing, log records (which the bus writes), or lines and progress."""
-    if look.quiet or look.log_format is not None:
+    """Make what shows the run: log records (which the bus writes), or lines and progress, with what nodes log."""
+    if look.log_format is not None:
         return []
-    from petal.metadata.console import Console
+    from petal.metadata.console import Console, showing_logs
 
     stream, listeners = sys.stderr, list[Any]()
 
@@ -138,14 +144,18 @@ def _listeners(plan: Plan, look: Look, stack: ExitStack) -> list[Callable[[Event
         write(stream, line + "\n")
 
     show: Callable[[str], None] = to_stream
-    if look.progress and is_terminal(stream):
+    if look.progress and not look.quiet and is_terminal(stream):
         from petal.metadata.progress import Progress
 
         progress = stack.enter_context(Progress(stream))
         listeners.append(progress)
         show = progress.write
+    unicode = is_unicode(stream)
+    stack.enter_context(showing_logs(show, unicode=unicode, quiet=look.quiet))
+    if look.quiet:
+        return []
     names = [(node.id, node.operator) for node in plan.nodes]
-    return [*listeners, Console(show, names, unicode=is_unicode(stream), colour=has_colours(stream))]
+    return [*listeners, Console(show, names, unicode=unicode, colour=has_colours(stream))]
 
 
 def _warn(findings: list[Diagnostic], warnings: list[str], look: Look) -> None:

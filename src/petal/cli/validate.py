@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 import click
 
 from petal.cli.options import debug_option, open_pipeline, open_session, plugin_option
-from petal.cli.output import count, err, has_colours, out, out_json
+from petal.cli.output import aside, count, err, has_colours, out, out_json
 from petal.errors import PetalError, UsageError
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def _check(file: str, session: Session, *, no_code: bool) -> tuple[list[Diagnost
                 f"`{file}` is Python, which --no-code does not import", hint="leave --no-code out"
             )
         pipeline = open_pipeline(file, session)
-        with redirect_stdout(sys.stderr):
+        with aside():
             return pipeline.validate(), 0
     except PetalError as error:
         return [finding_of(error, file)], error.exit_code

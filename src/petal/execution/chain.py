@@ -100,6 +100,7 @@ class Chain:
             node_id=node.id,
             pipeline=state.plan.name,
             idempotency_key=f"{state.run_id}:{node.id}",
+            columns=node.columns,
             cancelled=state.cancelled(),
             open_output=outputs.open,
             secret=lambda name: str(reveal("${secret:" + name + "}")),

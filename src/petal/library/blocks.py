@@ -1,20 +1,28 @@
 """Read a file as large blocks of whole lines, so that memory is bounded by the block and not by the file."""
 
+import gzip
+import io
 import os
 import select
 import stat
 import sys
+import zlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import IO, TypeVar
 
-from petal import RowError
+from petal import DataError, RowError
 from petal.library.paths import STANDARD, unreadable
 
 #: Bytes read at a time; a block is longer where its last line is, and shorter at the end.
 BLOCK = 4 << 20
 _PROBE = 4096
+#: Lines of a zstd file that are taken at a time.
+_LINES = 16_384
 _BOM = b"\xef\xbb\xbf"
+#: How compressed files begin; neither is the beginning of a text in UTF-8.
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
 
 T = TypeVar("T")
 
@@ -22,7 +30,8 @@ T = TypeVar("T")
 def blocks(path: Path, *, eager: bool = False) -> Iterator[bytes]:
     """Yield a file's bytes in blocks that end with a line, without a leading byte order mark.
 
-    A regular file is read up to the size it had when it was opened.
+    A regular file is read up to the size it had when it was opened. What begins as gzip or zstd does is
+    decompressed on the way; of a zstd file, which Polars decompresses, every line ends with ``\n``.
 
     Args:
         path: The file; ``-`` is standard input.
@@ -30,7 +39,7 @@ def blocks(path: Path, *, eager: bool = False) -> Iterator[bytes]:
             types that a first block shows do not depend on time.
 
     Raises:
-        DataError: The file cannot be read.
+        DataError: The file cannot be read, or what is compressed in it is damaged.
     """
     found = _raw(path, eager)
     try:
@@ -38,6 +47,8 @@ def blocks(path: Path, *, eager: bool = False) -> Iterator[bytes]:
         if first:
             yield first
         yield from found
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise _damaged(path, "gzip") from error
     except OSError as error:
         raise unreadable(path, error) from error
     finally:
@@ -92,14 +103,69 @@ def not_utf8(data: bytes, path: Path, lines_before: int) -> RowError | None:
 
 def _raw(path: Path, eager: bool) -> Generator[bytes, None, None]:
     if path == STANDARD:
-        yield from _of_stream(sys.stdin.buffer, eager)
+        if sys.stdin is None:
+            raise DataError(
+                "cannot read standard input: it is closed", hint="pipe something into it, or name a file"
+            )
+        yield from _of_pipe(sys.stdin.buffer, path, eager)
         return
     with open(path, "rb") as file:
         found = os.fstat(file.fileno())
-        if stat.S_ISREG(found.st_mode) and found.st_size:
+        if not stat.S_ISREG(found.st_mode) or not found.st_size:
+            # a pipe, a device, or a file of /proc, which says that it is empty
+            yield from _of_pipe(file, path, eager)
+            return
+        start = os.pread(file.fileno(), len(_ZSTD), 0)
+        if start.startswith(_GZIP):
+            yield from _of_gzip(file, eager)
+        elif start == _ZSTD:
+            yield from _of_zstd(path)
+        else:
             yield from _of_file(file.fileno(), found.st_size)
-        else:  # a pipe, a device, or a file of /proc, which says that it is empty
-            yield from _of_stream(file, eager)
+
+
+def _of_pipe(file: IO[bytes], path: Path, eager: bool) -> Iterator[bytes]:
+    peek = getattr(file, "peek", None)
+    start = peek(len(_ZSTD)) if peek is not None else b""
+    if start.startswith(_ZSTD):
+        raise DataError(
+            f"{'standard input' if path == STANDARD else repr(str(path))} is compressed with zstd, "
+            "which is read from files only",
+            hint="decompress it on the way: `zstd -dc FILE | ...`",
+        )
+    yield from _of_gzip(file, eager) if start.startswith(_GZIP) else _of_stream(file, eager)
+
+
+def _of_gzip(file: IO[bytes], eager: bool) -> Iterator[bytes]:
+    with gzip.GzipFile(fileobj=file, mode="rb") as plain:
+        yield from _of_stream(plain, eager)
+
+
+def _of_zstd(path: Path) -> Iterator[bytes]:
+    import polars as pl
+
+    waiting = io.BytesIO()
+    try:
+        for lines in pl.scan_lines(path, glob=False).collect_batches(chunk_size=_LINES):
+            lines.write_csv(waiting, include_header=False, quote_style="never", null_value="")
+            if waiting.tell() >= BLOCK:
+                yield waiting.getvalue()
+                waiting = io.BytesIO()
+    except pl.exceptions.PolarsError as error:
+        if "utf" in str(error).lower():
+            raise DataError(
+                f"{str(path)!r} is not UTF-8",
+                hint="convert the text before it is compressed, for instance with `iconv -f latin1 -t utf-8`",
+            ) from None
+        raise _damaged(path, "zstd") from error
+    yield waiting.getvalue()
+
+
+def _damaged(path: Path, form: str) -> DataError:
+    return DataError(
+        f"cannot read {str(path)!r}: its {form} data is damaged or cut short",
+        hint=f"check it with `{form} -t`, or fetch it again",
+    )
 
 
 def _of_file(descriptor: int, size: int) -> Iterator[bytes]:

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -11,8 +11,8 @@ import polars as pl
 
 from petal import READS, WRITES, Batches, Check, Context, DataError, RowError, operator
 from petal.library.blocks import ahead, blocks, is_large, not_utf8
-from petal.library.names import need_columns
-from petal.library.output import opened
+from petal.library.names import first_line, need_columns
+from petal.library.output import opened, writable
 from petal.library.paths import files
 from petal.library.types import TypeName, column_types, type_name
 
@@ -29,6 +29,11 @@ def _one_byte(text: str) -> None:
 def _no_byte_or_one(text: str) -> None:
     if len(text.encode()) > 1:
         raise ValueError(f"{text!r} cannot quote fields: give one ASCII character, or '' for none")
+
+
+def _each_once(names: list[str] | None) -> None:
+    if names and (twice := next((n for n in names if names.count(n) > 1), None)) is not None:
+        raise ValueError(f"{twice!r} is there twice: give every column a name of its own")
 
 
 class _Format(NamedTuple):
@@ -58,7 +63,7 @@ def csv_reader(
     separator: Annotated[str, Check(_one_byte)] = ",",
     quote_char: Annotated[str, Check(_no_byte_or_one)] = '"',
     header: bool = True,
-    names: list[str] | None = None,
+    names: Annotated[list[str] | None, Check(_each_once)] = None,
     columns: list[str] | None = None,
     types: dict[str, TypeName] | None = None,
     null_values: list[str] | None = None,
@@ -67,12 +72,14 @@ def csv_reader(
     """Read the records of one or several CSV files.
 
     The types of the columns are found in the first few megabytes; a later value that does not fit its
-    column is an error that names the line. Dates stay text unless `types` says otherwise. An empty field is
-    null, `""` an empty text; in a file of several columns a blank line is skipped, and fields missing at a
-    row's end are null. Several files must have the same columns.
+    column is an error that names the line. Dates stay text unless `types` says otherwise, and so does a
+    column with numbers that 64 bits cannot hold. An empty field is null, `""` an empty text; in a file of
+    several columns a blank line is skipped, and fields missing at a row's end are null. Several files must
+    have the same columns.
 
     Args:
-        file_path: A file, a list of files, a pattern such as `data/*.csv`, or `-` for standard input.
+        file_path: A file, a list of files, a pattern such as `data/*.csv`, or `-` for standard input. What is
+            compressed with gzip or zstd (`.gz`, `.zst`) is decompressed.
         separator: The character between fields.
         quote_char: The character around fields that hold a separator or newline; '' where the file quotes
             nothing.
@@ -105,7 +112,7 @@ def csv_reader(
 def csv_writer(
     records: Batches[dict[str, Any]],
     *,
-    file_path: Annotated[Path, WRITES],
+    file_path: Annotated[Path, WRITES, Check(writable)],
     separator: Annotated[str, Check(_one_byte)] = ",",
     header: bool = True,
     context: Context | None = None,
@@ -117,7 +124,7 @@ def csv_writer(
 
     Args:
         records: The records.
-        file_path: The file, or `-` for standard output.
+        file_path: The file, or `-` for standard output; what goes to a name in `.gz` is compressed.
         separator: The character between fields.
         header: Whether the first line names the columns.
 
@@ -153,14 +160,24 @@ def _frames(
     """Yield a file's records; the first block of the first file fills the schema."""
     lines, header = 0, how.header
     for data in _whole_records(blocks(path), how.quote_char):
+        first = not schema
+        if (header or first) and not data.strip(b"\r\n"):  # blank lines before the first row
+            lines += data.count(b"\n")
+            continue
         try:
             if header:
                 _fix_schema(data, path, how, schema)
-            elif not schema:
+            elif first:
                 schema.update(_infer(data, how, has_header=False))
-            frame = _parse(data, how, schema, _chosen(schema, wanted, strict=strict), header)
+            chosen = _chosen(schema, wanted, strict=strict)
+            frame = _parse(data, how, schema, chosen, header)
+            if too_large := _too_large(frame, data, how, schema, header):
+                if not first:
+                    raise _misfit_at(data, path, lines, how, schema, *too_large.popitem())
+                schema.update(dict.fromkeys(too_large, pl.String()))
+                frame = _parse(data, how, schema, chosen, header)
         except pl.exceptions.PolarsError as error:
-            raise _explain(error, data, path, lines, how, schema) from error
+            raise _explain(error, data, path, lines, how, schema) from None
         yield frame
         lines += data.count(b"\n")
         header = False
@@ -178,7 +195,9 @@ def _parse(
 def _fix_schema(data: bytes, path: Path, how: _Format, schema: dict[str, pl.DataType]) -> None:
     """Take the columns from a header; a later file must have the same ones in the same order."""
     if not schema:
-        schema.update(_infer(data, how, has_header=True))
+        found = _infer(data, how, has_header=True)
+        _refuse_twins(found, data, path, how)
+        schema.update(found)
         return
     found = list(how.read(data, infer_schema=False).collect_schema())
     if found != list(schema):
@@ -199,7 +218,47 @@ def _infer(data: bytes, how: _Format, *, has_header: bool) -> dict[str, pl.DataT
             )
         schema = dict(zip(how.names, schema.values(), strict=True))
     need_columns(how.types, schema)
-    return schema | how.types
+    kinds = {name: pl.String() if kind == pl.Int128 else kind for name, kind in schema.items()}
+    return kinds | how.types
+
+
+def _refuse_twins(found: Iterable[str], data: bytes, path: Path, how: _Format) -> None:
+    """Refuse a header with one name twice, which Polars changes without a word."""
+    if not any("_duplicated_" in name for name in found):
+        return
+    _, header = next((line, row) for line, row in _rows(data, how) if row)
+    for at, name in enumerate(header):
+        if (before := header.index(name)) < at:
+            raise DataError(
+                f"columns {before + 1} and {at + 1} of {str(path)!r} "
+                + (f"are both named {name!r}" if name else "both have no name"),
+                hint="give every column a name of its own in the first line",
+            )
+
+
+def _too_large(
+    frame: pl.DataFrame, data: bytes, how: _Format, schema: dict[str, pl.DataType], header: bool
+) -> dict[str, str]:
+    """Return the columns that were read as floats for numbers too large, each with the first such text."""
+    names = [n for n, kind in frame.schema.items() if kind == pl.Float64 and n not in how.types]
+    names = [n for n in names if frame[n].is_infinite().any() or _is_at_least_2_63(frame[n])]
+    if not names:
+        return {}
+    texts = _parse(data, how, dict.fromkeys(schema, pl.String()), names, header)
+    found = {}
+    for name in names:
+        text = texts[name]
+        value = text.str.strip_chars().cast(pl.Float64, strict=False)
+        whole = text.str.contains(r"^\s*[+-]?\d+\s*$") & (value.abs() >= 2.0**63)
+        bad = text.filter(whole | (value.is_infinite() & text.str.contains(r"\d")))
+        if len(bad):
+            found[name] = str(bad[0])
+    return found
+
+
+def _is_at_least_2_63(floats: pl.Series) -> bool:
+    found: Any = floats.abs().max()
+    return found is not None and bool(found >= 2.0**63)
 
 
 def _chosen(schema: dict[str, pl.DataType], wanted: list[str] | None, *, strict: bool) -> list[str]:
@@ -233,6 +292,31 @@ def _has_blank_line(data: bytes) -> bool:
     return b"\n\n" in data or b"\n\r\n" in data or data[:1] in b"\r\n"
 
 
+def _rows(data: bytes, how: _Format) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a block as Python reads them, each with the number of its first line."""
+    quotes: dict[str, Any] = {"quotechar": how.quote_char} if how.quote_char else {"quoting": csv.QUOTE_NONE}
+    text = io.StringIO(data.decode("utf-8", "replace"), newline="")
+    reader = csv.reader(text, delimiter=how.separator, **quotes)
+    start = 1
+    for row in reader:
+        yield start, row
+        start = reader.line_num + 1
+
+
+def _misfit_at(
+    data: bytes, path: Path, lines: int, how: _Format, schema: dict[str, pl.DataType], column: str, text: str
+) -> RowError:
+    """Return the error for a number that is too large for a column of a later block."""
+    at = list(schema).index(column)
+    line = lines + next((n for n, row in _rows(data, how) if len(row) > at and row[at] == text), 1)
+    return RowError(
+        f"line {line} of {str(path)!r}: column {column!r} is {text!r}, which 64 bits cannot hold",
+        row=line,
+        field=column,
+        hint=f"set `types: {{ {column}: str }}` to keep every digit, or `float` to round",
+    )
+
+
 def _explain(
     error: Exception, data: bytes, path: Path, lines: int, how: _Format, schema: dict[str, pl.DataType]
 ) -> DataError:
@@ -241,15 +325,10 @@ def _explain(
         return found
     misfit = _MISFIT.search(str(error))
     width = len(schema)
-    reader = csv.reader(
-        io.StringIO(data.decode(), newline=""),
-        delimiter=how.separator,
-        **({"quotechar": how.quote_char} if how.quote_char else {"quoting": csv.QUOTE_NONE}),
-    )
-    start = 1
-    for row in reader:
+    last = 0
+    for last, row in _rows(data, how):
         width = width or len(row)
-        line = lines + start
+        line = lines + last
         if misfit and width >= len(row) >= int(misfit[4]) and row[int(misfit[4]) - 1] == misfit[1]:
             column = misfit[3]
             kind = type_name(schema[column]) if column in schema else misfit[2]
@@ -265,10 +344,8 @@ def _explain(
                 row=line,
                 hint="correct the row, or set the `separator` and `quote_char` that the file has",
             )
-        start = reader.line_num + 1
-    first = str(error).partition("\n")[0]
     return DataError(
-        f"cannot read {str(path)!r} as CSV, between line {lines + 1} and {lines + start - 1}: {first}",
+        f"cannot read {str(path)!r} as CSV, between line {lines + 1} and {lines + last}: {first_line(error)}",
         hint="set `quote_char: ''` if the file has quotes that are not around a whole field",
     )
 

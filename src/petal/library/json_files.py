@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 import polars as pl
 
-from petal import READS, WRITES, Batches, Context, DataError, RowError, operator
+from petal import READS, WRITES, Batches, Check, Context, DataError, RowError, operator
 from petal.library.blocks import ahead, blocks, is_large, not_utf8
 from petal.library.names import need_columns
-from petal.library.output import opened
+from petal.library.output import opened, writable
 from petal.library.paths import files
 from petal.library.types import TypeName, column_types, type_name
 
@@ -67,7 +67,7 @@ def json_file_reader(
 def json_file_writer(
     records: Batches[dict[str, Any]],
     *,
-    file_path: Annotated[Path, WRITES],
+    file_path: Annotated[Path, WRITES, Check(writable)],
     format: Literal["lines", "array"] = "lines",
     context: Context | None = None,
 ) -> None:
@@ -78,7 +78,7 @@ def json_file_writer(
 
     Args:
         records: The records.
-        file_path: The file, or `-` for standard output.
+        file_path: The file, or `-` for standard output; what goes to a name in `.gz` is compressed.
         format: `lines` for one object on each line, `array` for one array of them.
 
     Raises:

@@ -40,3 +40,8 @@ def need_columns(names: Iterable[str], columns: Iterable[str]) -> None:
     for name in names:
         if name not in there:
             raise no_column(name, there)
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error of Polars says, without its advice, which is about Polars' own options."""
+    return str(error).strip().partition("\n")[0].removesuffix(".")

@@ -1,6 +1,7 @@
 """Open what a writer writes to: a file that appears when it is complete, or standard output."""
 
 import contextlib
+import gzip
 import os
 import re
 import sys
@@ -8,26 +9,50 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from petal import Context, OutputError, open_output
+from petal import Context, DataError, OutputError, open_output
 from petal.library.paths import STANDARD
 
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
+
+
+def writable(file_path: Path) -> None:
+    """Refuse a file whose name promises a compression that is not written.
+
+    Raises:
+        ValueError: It ends in ``.zst``.
+    """
+    if file_path.suffix == ".zst":
+        raise ValueError(
+            f"{str(file_path)!r} would have to be compressed with zstd, which is not written: "
+            "use `.gz`, or write plain text and run `zstd` on it"
+        )
 
 
 @contextlib.contextmanager
 def opened(file_path: Path, context: Context | None) -> Iterator[IO[bytes]]:
     """Open a file for writing through Petal, or standard output for ``-``.
 
+    What is written to a file whose name ends in ``.gz`` is compressed; the same rows give the same bytes.
+
     Args:
         file_path: The target.
         context: The operator's Context.
 
     Raises:
+        DataError: The name ends in ``.zst``.
         OutputError: It cannot be written.
     """
+    try:
+        writable(file_path)
+    except ValueError as error:
+        raise DataError(str(error)) from None
     if file_path != STANDARD:
         with open_output(file_path, context) as file, _with_number():
-            yield file
+            if file_path.suffix == ".gz":
+                with _Gzip(fileobj=file, filename="", mode="wb", compresslevel=6, mtime=0) as packed:
+                    yield packed
+            else:
+                yield file
         return
     try:
         sys.stdout.flush()
@@ -38,6 +63,13 @@ def opened(file_path: Path, context: Context | None) -> Iterator[IO[bytes]]:
         raise
     except OSError as error:
         raise OutputError(f"cannot write to standard output: {error.strerror or error}") from error
+
+
+class _Gzip(gzip.GzipFile):
+    """A gzip file that has no descriptor: whoever wrote to that would write past the compression."""
+
+    def fileno(self) -> int:
+        raise OSError("a compressed file has no descriptor")
 
 
 @contextlib.contextmanager

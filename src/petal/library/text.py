@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 import polars as pl
 
-from petal import READS, WRITES, Batches, Context, DataError, RowError, operator
+from petal import READS, WRITES, Batches, Check, Context, DataError, RowError, operator
 from petal.library.blocks import ahead, blocks, is_large, not_utf8
-from petal.library.output import opened
+from petal.library.output import opened, writable
 from petal.library.paths import files
 
 Errors = Literal["strict", "replace"]
@@ -23,7 +23,8 @@ def file_reader(*, file_path: Annotated[Path | list[Path], READS], errors: Error
 
     Args:
         file_path: A file, a list of files, a pattern such as ``logs/*.txt`` (its matches in alphabetical
-            order), or ``-`` for standard input.
+            order), or ``-`` for standard input. What is compressed with gzip or zstd (``.gz``, ``.zst``) is
+            decompressed.
         errors: What to do with bytes that are not UTF-8: ``strict`` fails and names the line, ``replace``
             puts U+FFFD in their place.
 
@@ -45,7 +46,7 @@ def file_reader(*, file_path: Annotated[Path | list[Path], READS], errors: Error
 
 @operator(effects="idempotent")
 def file_writer(
-    lines: Batches[str], *, file_path: Annotated[Path, WRITES], context: Context | None = None
+    lines: Batches[str], *, file_path: Annotated[Path, WRITES, Check(writable)], context: Context | None = None
 ) -> None:
     r"""Write each line to a text file.
 
@@ -54,7 +55,7 @@ def file_writer(
 
     Args:
         lines: The lines; a missing one (null) becomes an empty line.
-        file_path: The file, or ``-`` for standard output.
+        file_path: The file, or ``-`` for standard output; what goes to a name in ``.gz`` is compressed.
 
     Raises:
         OutputError: The file cannot be written.

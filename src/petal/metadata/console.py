@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from petal.spec.event import Event, NodeFinished, RunFinished, RunStarted, Status
 from petal.spec.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 _UNICODE: Final = {Status.SUCCEEDED: "✔", Status.FAILED: "✘", Status.UNKNOWN: "?"}
 _ASCII: Final = {Status.SUCCEEDED: "ok", Status.FAILED: "FAILED", Status.UNKNOWN: "?"}
@@ -81,6 +84,59 @@ class Console:
         if self._colour:
             mark = f"\x1b[{_COLOURS.get(status, '2')}m{mark}\x1b[0m"
         return f"{mark} {_printable(redact(text), self._unicode)}".rstrip()
+
+
+@contextmanager
+def showing_logs(
+    write: Callable[[str], None], *, unicode: bool = True, quiet: bool = False
+) -> Iterator[None]:
+    """Show what nodes log through ``context.log``, as lines ``node: message``, while the block runs.
+
+    Args:
+        write: Takes each line, without its end.
+        unicode: Whether lines may hold characters beyond ASCII.
+        quiet: Whether only warnings and errors are wanted.
+    """
+    logger = logging.getLogger("petal.node")
+    handler = _Lines(write, unicode)
+    handler.setLevel(logging.WARNING if quiet else logging.INFO)
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(min(logger.getEffectiveLevel(), handler.level))
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+class _Lines(logging.Handler):
+    """Writes records of nodes as plain lines; a message of several lines is indented from the second on."""
+
+    def __init__(self, write: Callable[[str], None], unicode: bool) -> None:
+        super().__init__()
+        self._write = write
+        self._unicode = unicode
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, unless a handler that the pipeline's own code set up writes it to the same place."""
+        try:
+            if not _is_shown(record):
+                text = f"{getattr(record, 'node', '') or record.name}: {redact(self.format(record))}"
+                first, *rest = text.splitlines()
+                for line in (first, *("  " + line for line in rest)):
+                    self._write(_printable(line.replace("\t", "    "), self._unicode))
+        except Exception:
+            self.handleError(record)
+
+
+def _is_shown(record: logging.LogRecord) -> bool:
+    return any(
+        isinstance(h, logging.StreamHandler)
+        and h.stream in (sys.stdout, sys.stderr)
+        and record.levelno >= h.level
+        for h in logging.getLogger().handlers
+    )
 
 
 def rows_text(event: NodeFinished, arrow: str) -> str:

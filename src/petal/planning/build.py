@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from petal.interfaces.source import Operator, Part, PartLoader
 from petal.planning.binding import Binder, Bound, Feed
 from petal.planning.checks import check_request, check_stdin, check_written_files
+from petal.planning.columns import needed_columns
 from petal.planning.edgetypes import Mismatch, check_constant, check_edge
 from petal.planning.expand import Draft, expand
 from petal.planning.findings import Findings
@@ -199,6 +201,13 @@ def _assemble(
     nodes = tuple(_node(works[i], index, overrides) for i in kept)
     operators = {works[i].draft.key: _spec(works[i]) for i in kept}
     targets = tuple(index[r] for r in roots if r in index and _spec(works[r]).outputs)
+    found = {works[i].draft.key: works[i].draft.op for i in kept}
+    columns = needed_columns(nodes, {key: op for key, op in found.items() if op is not None}, set(targets))
+    if columns:
+        nodes = tuple(
+            msgspec.structs.replace(node, columns=columns[i]) if i in columns else node
+            for i, node in enumerate(nodes)
+        )
     return Plan(
         root.spec.name or "pipeline",
         nodes,

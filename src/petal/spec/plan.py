@@ -6,7 +6,6 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from petal.errors import Location
 from petal.spec.operator import OperatorSpec
 from petal.spec.policy import Batch, Cache, Effects, Execution, Retry
 
@@ -57,10 +56,7 @@ class PlanNode(Struct, frozen=True, gc=False):
         inputs: One entry per input that is bound: a binding, or a tuple of them for a variadic input.
         after: Indices of nodes that must have succeeded before.
         policies: Resolved policies.
-        spill: Output ports whose consumers may wait for each other, so that their rows may go to disk (S4.2).
-        columns: Columns that consumers need, or None for all of them.
-        override: True when the value comes from ``overrides`` and the node is not run.
-        where: The place in the user's file.
+        columns: Columns of its output that its consumers look at, or None for all of them.
     """
 
     id: str
@@ -69,7 +65,7 @@ class PlanNode(Struct, frozen=True, gc=False):
     inputs: dict[str, Binding | tuple[Binding, ...]] = field(default_factory=dict)
     after: tuple[int, ...] = ()
     policies: Resolved | None = None
-    where: Location | None = None
+    columns: tuple[str, ...] | None = None
 
 
 class Link(Struct, frozen=True, gc=False):

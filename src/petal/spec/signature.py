@@ -25,6 +25,8 @@ from petal.spec.views import Seen, View, seen, without_extras
 ATTRIBUTE = "__petal__"
 #: Where ``@operator(outputs=fn)`` keeps its function: beside the metadata, which holds none (S1.1).
 OUTPUTS_ATTRIBUTE = "__petal_outputs__"
+#: Where ``@operator(columns=fn)`` keeps its function, likewise.
+COLUMNS_ATTRIBUTE = "__petal_columns__"
 
 
 class Declared(Struct, frozen=True, gc=False):
