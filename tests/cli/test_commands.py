@@ -245,3 +245,16 @@ def test_plugins(petal):
     first = petal("plugins", "--json").data[0]
     assert (first["name"], first["state"]) == ("built-in", "on")
     assert "FileReader" in first["brings"]
+
+
+def test_describe_several(petal):
+    """Several names are described one after the other; as JSON they are an array."""
+    ran = petal("describe", "Limit", "cycle")
+    assert ran.code == 0
+    assert ran.out.startswith("Limit")
+    assert "\n\ncycle (error)" in ran.out
+    assert [r.get("name") or r["code"] for r in petal("describe", "Limit", "cycle", "--json").data] == [
+        "Limit",
+        "cycle",
+    ]
+    assert petal("describe", "Limit", "codes").err.startswith("error: `codes` is a list of its own")

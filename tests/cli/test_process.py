@@ -1,5 +1,6 @@
 """The command line as a process: signals, pipes, encodings, imports."""
 
+import json
 import os
 import signal
 import subprocess
@@ -132,3 +133,86 @@ def test_completion(process):
     """The shell's completion is click's own."""
     ran = process(_PETAL_COMPLETE="bash_complete", COMP_WORDS="petal va", COMP_CWORD="1")
     assert ran.stdout == "plain,validate\n"
+
+
+@pytest.mark.parametrize(
+    "command", ["describe operators", "schema", "--help", "describe --help", "--version"]
+)
+@pytest.mark.parametrize(
+    ("target", "problem"), [(">&-", "it is closed"), (">/dev/full", "No space left on device")]
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_stdout_that_takes_nothing(tmp_path, command, target, problem, unbuffered):
+    """A stdout that is closed or full is one line and exit code 4."""
+    ran = _redirected(f"{command} {target}", tmp_path, PYTHONUNBUFFERED=unbuffered)
+    assert ran.returncode == 4
+    assert ran.stderr == f"error: cannot write to the standard output: {problem}\n"
+
+
+@pytest.mark.parametrize(("file", "code"), [("chain.yaml", 0), ("nope.yaml", 2)])
+@pytest.mark.parametrize("target", ["<&-", ">&-", "2>&-", "2>/dev/full", "<&- >&- 2>&-"])
+def test_a_run_does_not_need_its_streams(chain, file, code, target):
+    """A run that has nothing for a stream does not mind that it is closed or full, and no file gets its descriptor."""
+    assert _redirected(f"run {file} {target}", chain).returncode == code
+    if code == 0:
+        assert (chain / "output.txt").read_text() == "ERROR one\nERROR two\n"
+
+
+def test_what_an_operator_prints_is_missed(tmp_path):
+    """A run whose operators print to a full stdout does not end as if nothing had happened."""
+    (tmp_path / "p.py").write_text(
+        "from petal import operator\n@operator\ndef a() -> int:\n    print('hello')\n    return 1\n"
+    )
+    ran = _redirected("run -q p.py >/dev/full", tmp_path)
+    assert (ran.returncode, ran.stderr.count("\n")) == (4, 1)
+
+
+def _redirected(command, folder, **environment):
+    return subprocess.run(
+        ["bash", "-c", f'exec "$0" -m petal {command}', sys.executable],
+        cwd=folder,
+        env={**ENVIRONMENT, "PYTHONUNBUFFERED": "", **environment},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+LOUD = """\
+import subprocess
+import sys
+
+from petal import operator
+
+print("printed")
+print("kept", file=sys.__stdout__)
+subprocess.run(["echo", "started"], check=True)
+
+
+@operator
+def a() -> int:
+    return 1
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "validate --format json",
+        "plan --json",
+        "schema",
+        "run --json",
+        "run --dry-run --json",
+        "describe --json -f",
+    ],
+)
+@pytest.mark.parametrize("file", ["p.yaml", "loud.py"])
+def test_loading_prints_to_stderr(process, tmp_path, command, file):
+    """What a pipeline's Python prints while it is loaded, by whatever way, leaves the JSON on stdout alone."""
+    (tmp_path / "loud.py").write_text(LOUD)
+    (tmp_path / "p.yaml").write_text("plugins: [./loud.py]\nnodes: [{id: a, type: A}]\n")
+    ran = process(*command.split(), file)
+    assert ran.returncode == 0, ran.stderr
+    json.loads(ran.stdout)
+    assert {"printed", "kept", "started"} <= set(ran.stderr.splitlines())

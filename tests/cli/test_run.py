@@ -263,3 +263,88 @@ def test_structlog_is_not_configured(petal, etl):
 def test_fail_fast(petal, etl):
     """--fail-fast is accepted and the run fails."""
     assert petal("run", "etl.py", "--fail-fast", "--set", "checked.limit=1", "-q").code == 1
+
+
+LOGS = """\
+from petal import Context, operator
+
+
+@operator
+def talk(*, context: Context) -> int:
+    context.log.debug("too much")
+    context.log.info("read %s rows of %s", 3, "x")
+    context.log.warning("two\\nlines")
+    return 1
+"""
+
+
+def test_what_nodes_log_is_shown(petal, tmp_path):
+    """Records of level INFO and above are plain lines on stderr; with --quiet those of WARNING and above."""
+    (tmp_path / "talk.py").write_text(LOGS)
+    assert petal("run", "talk.py").err.startswith("talk: read 3 rows of x\ntalk: two\n  lines\n✔ talk ")
+    assert petal("run", "talk.py", "-q").err == "talk: two\n  lines\n"
+    assert "talk: read" not in petal("run", "talk.py", "--log-format", "console").err
+
+
+def test_a_logged_secret_is_hidden(petal, tmp_path, monkeypatch):
+    """What nodes log is redacted."""
+    monkeypatch.setenv("TOKEN", "hunter3-very-secret")
+    (tmp_path / "ops.py").write_text(
+        "from petal import Context, operator\n@operator\ndef leak(*, token: str, context: Context) -> int:\n"
+        "    context.log.info('it is %s', token)\n    return 1\n"
+    )
+    (tmp_path / "p.yaml").write_text(
+        "plugins: [./ops.py]\nnodes:\n  - {id: leak, type: Leak, params: {token: '${secret:env/TOKEN}'}}\n"
+    )
+    assert petal("run", "p.yaml").err.startswith("leak: it is ***\n")
+
+
+def test_logs_are_not_shown_twice(petal, tmp_path):
+    """Where a pipeline's own code sends all records to stderr, Petal adds none."""
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers))
+    (tmp_path / "talk.py").write_text(
+        LOGS + "import logging, sys\nlogging.getLogger().addHandler(logging.StreamHandler(sys.stderr))\n"
+    )
+    try:
+        assert petal("run", "talk.py").err.count("read 3 rows of x") == 1
+    finally:
+        root.handlers[:] = before[1]
+    assert logging.getLogger("petal.node").level == logging.NOTSET
+
+
+def test_a_parameter_of_a_node_is_no_parameter_of_the_pipeline(petal, etl):
+    """--param with the name of a node's parameter says how to set that one."""
+    for command in ("run", "plan"):
+        ran = petal(command, "etl.py", "--param", "count=3 4")
+        assert ran.code == 2
+        assert ran.err.endswith("hint: node `numbers` has one of that name: --set 'numbers.count=3 4'\n")
+    assert "there is no name before the `=`" in petal("run", "etl.py", "--param", "=3").err
+
+
+def test_a_folder_is_no_pipeline(petal, tmp_path):
+    """A folder, and a name without an ending that is not there, are called what they are."""
+    (tmp_path / "folder").mkdir()
+    assert petal("run", "folder").err.startswith("error: `folder` is a folder\n")
+    assert petal("run", "nothing").err.startswith("error: there is no file `nothing`\n")
+
+
+def test_python_without_operators(petal, tmp_path):
+    """A Python file without operators is told what belongs in it."""
+    (tmp_path / "helper.py").write_text("X = 1\n")
+    ran = petal("run", "helper.py")
+    assert ran.code == 3
+    assert "the file defines no operator and no pipeline" in ran.err
+    assert "hint: decorate a function with `@operator`, or make a `Pipeline`" in ran.err
+
+
+def test_plugins_that_are_written_otherwise(petal, tmp_path):
+    """A file named as a module, or by its absolute path, is told how to be named."""
+    (tmp_path / "plug").mkdir()
+    file = tmp_path / "plug/mine.py"
+    file.write_text("from petal import operator\n@operator\ndef a() -> int:\n    return 1\n")
+    for plugin in ("plug.mine", str(file)):
+        (tmp_path / "p.yaml").write_text(f"plugins: [{plugin}]\nnodes: [{{id: a, type: A}}]\n")
+        ran = petal("validate", "p.yaml")
+        assert ran.code == 3
+        assert "`./plug/mine.py`" in ran.out

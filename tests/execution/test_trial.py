@@ -5,10 +5,11 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 
-from petal import Context, Pipeline, node, open_output
+from petal import WRITES, Context, Pipeline, node, open_output
 
 
 def numbers() -> Iterator[int]:
@@ -51,6 +52,16 @@ def test_two_nodes_cannot_write_one_file(tmp_path):
     assert [result.nodes[n].status for n in ("first", "second")] == ["succeeded", "failed"]
     assert "node `first` of this run writes it too" in str(result.nodes["second"].error)
     assert path.read_text() == "one\n"
+
+
+def by_default(rows: list[str], *, path: Annotated[Path, WRITES] = Path("out.txt"), context: Context) -> None:
+    write(rows, path=path, context=context)
+
+
+def test_two_nodes_with_one_default_target_are_found_before_the_run():
+    """S5.10: the default counts as well as what the pipeline says."""
+    sinks = [node(by_default, id=name, inputs={"rows": "lines"}) for name in ("first", "second")]
+    assert [f.code for f in Pipeline.of(lines, *sinks).validate()] == ["duplicate-target"]
 
 
 @pytest.mark.parametrize("name", ["-", "/dev/stdout"])

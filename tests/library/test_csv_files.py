@@ -152,3 +152,61 @@ def test_records_that_csv_cannot_hold(tmp_path):
     with pytest.raises(DataError, match="a later record has 'b' more and lacks 'a'"):
         csv_writer([pl.DataFrame({"a": [1]}), pl.DataFrame({"b": [1]})], file_path=tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+def test_numbers_too_large_stay_text(tmp_path, monkeypatch):
+    """No digit is lost: the column is text, and a later block that brings one is an error that names the line."""
+    path = tmp_path / "x.csv"
+    large = "9" * 26
+    path.write_text(f"a,b,c,d\n1,{large},1e400,1e30\n2,3,4,inf\n")
+    assert read(path) == [(1, large, "1e400", 1e30), (2, "3", "4", float("inf"))]
+    path.write_text(f"a,b\n1,{large}\n2,1.5\n")
+    assert read(path, context=Context(columns=("b",))) == [(large,), ("1.5",)]
+    assert read(path, types={"b": "float"}) == [(1, 1e26), (2, 1.5)]
+    monkeypatch.setattr(blocks, "BLOCK", 8)
+    for first, kind in (("1.5", "64 bits cannot hold"), ("1", "which is no int")):
+        path.write_text(f"a,b\n1,{first}\n2,3\n3,{large}\n")
+        with pytest.raises(RowError, match=f"line 4 .* column 'b' is '9+', .*{kind}") as error:
+            read(path)
+        assert error.value.row == 4
+        assert "types: { b: str }" in error.value.hint
+
+
+def test_two_columns_of_one_name(tmp_path):
+    """The error names both; a column may well be called like that."""
+    path = tmp_path / "x.csv"
+    path.write_text("id,n,id\n1,2,3\n")
+    with pytest.raises(DataError, match=r"columns 1 and 3 of .*x.csv' are both named 'id'"):
+        read(path)
+    path.write_text("id,,\n1,2,3\n")
+    with pytest.raises(DataError, match=r"columns 2 and 3 of .* both have no name"):
+        read(path)
+    path.write_text("id_duplicated_0\n1\n")
+    assert read(path) == [(1,)]
+    (check,) = csv_reader.__annotations__["names"].__metadata__
+    with pytest.raises(ValueError, match="'a' is there twice"):
+        check.test(["a", "b", "a"])
+
+
+@pytest.mark.parametrize("block", [1, 4 << 20])
+def test_a_file_of_blank_lines_has_no_records(tmp_path, monkeypatch, block):
+    """As an empty file has none; blank lines before the header are skipped, lines still counted."""
+    monkeypatch.setattr(blocks, "BLOCK", block)
+    path = tmp_path / "x.csv"
+    for data in ("\n", "\r\n\n"):
+        path.write_text(data)
+        assert read(path) == read(path, header=False) == []
+    path.write_text("\n\na,b\n1,2\n3,4,5\n")
+    with pytest.raises(RowError, match=r"line 5 .* has 3 fields"):
+        read(path)
+
+
+def test_advice_about_polars_is_not_passed_on(tmp_path):
+    """Neither in the message nor as the cause."""
+    for data in ("a,b\n1,2,3\n", 'a,b\n1,"x"y\n', 'a,b\n1,"x\n'):
+        (tmp_path / "x.csv").write_text(data)
+        with pytest.raises(DataError) as error:
+            read(tmp_path / "x.csv")
+        assert "truncate_ragged_lines" not in str(error.value)
+        assert error.value.__cause__ is None
+        assert error.value.__suppress_context__

@@ -147,3 +147,39 @@ def test_bad_arrays_are_named(tmp_path):
     path.write_bytes(b'{"a":1}\n{"a":"\xff"}\n')
     with pytest.raises(RowError, match=r"line 2 .* is not UTF-8"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "what", "hint"),
+    [
+        (
+            f'{{"a":1}}\n{{"a":{10**40}}}\n',
+            r"line 2 .* field 'a' holds 10+\.\.\. \(41 digits\), which is too large",
+            "in quotes",
+        ),
+        ('{"a":{"b":[1e400]}}\n', "line 1 .* field 'a' holds a number that is too large", "in quotes"),
+        (f'[{{"b":1}},{{"a":{10**40}}}]', "entry 2 .* field 'a' holds 10+.* too large", "in quotes"),
+        ('{\n  "a": 1,\n  "b": 2\n}\n', "line 1 .* is not JSON", "one JSON document over several lines"),
+        ('{"a": {\n  "b": 1}}\n', "line 1 .* is not JSON", "one JSON document over several lines"),
+        ('{"a": 1\n{"a": 2}\n', "line 1 .* is not JSON", "correct the line"),
+        ('[{"a":1},{"b":{"a":1}},{"b":3}]', "field 'b' of entry 3 is 3, but .* an object", "alike"),
+    ],
+)
+def test_messages_are_about_the_file(tmp_path, data, what, hint):
+    """They name the value, and hold nothing of Polars' own advice."""
+    (tmp_path / "x").write_text(data)
+    with pytest.raises(RowError, match=what) as error:
+        read(tmp_path / "x")
+    assert hint in error.value.hint
+    assert "infer_schema" not in str(error.value)
+    assert error.value.__suppress_context__
+
+
+def test_numbers_between_64_and_128_bits_are_exact(tmp_path, monkeypatch):
+    """Polars reads them; where the first rows have fixed 64 bits they are an error."""
+    path = tmp_path / "x"
+    path.write_text(f'{{"a":1}}\n{{"a":{2**63}}}\n')
+    assert read(path) == [{"a": 1}, {"a": 2**63}]
+    monkeypatch.setattr(blocks, "BLOCK", 8)
+    with pytest.raises(RowError, match=r"line 2 .* 9223372036854775808, which is too large for a 64-bit int"):
+        read(path)

@@ -95,6 +95,41 @@ def test_aggregations_are_checked_before_the_run():
 
 
 @given(
+    values=st.lists(st.integers(-(2**63), 2**63 - 1) | st.booleans(), min_size=1, max_size=6),
+    size=st.integers(1, 6),
+)
+@settings(deadline=None, max_examples=60)
+def test_sums_are_exact(values, size):
+    """A sum is that of Python, or an error where 64 bits cannot hold it: it never wraps."""
+    values = [int(v) for v in values]
+    frames = [pl.DataFrame({"v": values[i : i + size]}) for i in range(0, len(values), size)]
+    found = aggregate(frames, group_by=[], aggregations={"total": "sum(v)"})
+    if -(2**63) <= sum(values) < 2**63:
+        assert rows(found) == [(sum(values),)]
+    else:
+        with pytest.raises(DataError, match=rf"total: sum\(v\) is {sum(values)}, which a 64-bit integer"):
+            list(found)
+
+
+def test_true_is_counted_as_one():
+    """In the type of whole numbers."""
+    (found,) = aggregate([pl.DataFrame({"v": [True, None, True]})], group_by=[], aggregations={"n": "sum(v)"})
+    assert found.to_dict(as_series=False) == {"n": [2]}
+    assert found.schema["n"] == pl.Int64
+
+
+def test_all_bad_aggregations_are_reported():
+    """In one message, at validation and when the columns are known."""
+    (check,) = aggregate.__annotations__["aggregations"].__metadata__
+    with pytest.raises(
+        ValueError, match=r"a: there is no function 'summ'.*b: sum\(\) needs a column.*c: 'x' is not"
+    ):
+        check.test({"a": "summ(v)", "b": "sum()", "ok": "count()", "c": "x"})
+    with pytest.raises(DataError, match=r"sum\(k\) needs numbers.*mean\(k\) needs numbers"):
+        list(aggregate(batches([("a", 1)], 1), group_by=[], aggregations={"a": "sum(k)", "b": "mean(k)"}))
+
+
+@given(
     left=st.lists(st.tuples(st.sampled_from(["a", "b", "c", None]), st.integers(0, 9)), max_size=20),
     right=st.lists(st.tuples(st.sampled_from(["a", "b", "d", None]), st.integers(0, 9)), max_size=6),
     how=st.sampled_from(["inner", "left", "semi", "anti"]),

@@ -153,8 +153,12 @@ class Parts:
     def _document(self, path: Path, shown: str, folder: str, root: str) -> LoadedPart:
         format = format_of(path.name)
         if format is None:
-            if path.is_dir() or not path.exists():
-                read_file(path, shown)
+            if path.is_dir():
+                raise UsageError(
+                    f"`{shown}` is a folder", hint="name the pipeline file inside it", code="unknown-format"
+                )
+            if not path.suffix and not path.exists():
+                read_file(path, shown)  # it says what is there
             raise UsageError(
                 f"`{shown}` is no pipeline file: its ending is not one of .yaml, .yml, .json, .toml, .py",
                 hint="rename it by what it holds",

@@ -114,7 +114,7 @@ def _imported(name: str, folder: str) -> ModuleType:
     except PetalError as error:
         file = f"./{name.replace('.', '/')}.py"
         if error.code == "python-missing" and Path(folder, file).is_file():
-            error.hint = f"the file beside it is written `{file}`"
+            error.hint = f"name the file: `{file}`"
         raise
 
 

@@ -45,8 +45,9 @@ def command(
     if markdown is not None:
         return _write_pages(Path(markdown))
     [wanted, *more] = names or ("operators",)
-    if wanted in _LISTS and more:
-        raise UsageError(f"`{wanted}` is a list of its own", hint=f"petal describe {wanted}")
+    for name in names if more else ():
+        if name in _LISTS:
+            raise UsageError(f"`{name}` is a list of its own", hint=f"petal describe {name}")
     if wanted == "codes":
         return _codes(as_json)
     session = open_session(plugins)

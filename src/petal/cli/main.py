@@ -31,6 +31,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 }
 BUG: Final = 70
 BROKEN_PIPE: Final = 141
+#: Errors of a stream that takes no more; those of a file carry its name.
+_UNWRITABLE: Final = {errno.EBADF, errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG}
 
 _EPILOG: Final = """\b
 Exit codes: 0 done, 1 the run failed, 2 usage, 3 the pipeline is invalid,
@@ -171,9 +173,8 @@ def invoke(args: Sequence[str]) -> int:
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     except BrokenPipeError:
         return BROKEN_PIPE
-    except OSError:
-        problem = _problem_of_stdout()
-        return _bug() if problem is None else _unwritten(problem)
+    except OSError as error:
+        return _unwritten(error) if error.errno in _UNWRITABLE and error.filename is None else _bug()
     except Exception:
         return _bug()
     except BaseException as error:
@@ -202,25 +203,12 @@ def _bug() -> int:
     return BUG
 
 
-def _problem_of_stdout() -> OSError | None:
-    """Return why stdout takes no more, or None when it does: what it did not take is still in its buffer."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        return error
-    except ValueError:  # a pipeline's code has closed it
-        return None
-    return None
-
-
 def _unwritten(error: OSError) -> int:
     """Say that stdout is full, closed or broken, and return the exit code."""
     from petal.errors import EnvironmentNotReady
 
-    closed = error.errno == errno.EBADF
-    err(
-        f"error: cannot write to the standard output: {'it is closed' if closed else error.strerror or error}"
-    )
+    problem = "it is closed" if error.errno == errno.EBADF else error.strerror or str(error)
+    err(f"error: cannot write to the standard output: {problem}")
     return EnvironmentNotReady.exit_code
 
 
@@ -230,13 +218,14 @@ def _open_closed_streams() -> None:
     Otherwise the next file to be opened would get its descriptor, and data meant for the stream. What goes to stderr
     is dropped: nobody can be told.
     """
-    wrong_way = (("stdin", os.O_WRONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY))
-    for name, flags in wrong_way:
-        if getattr(sys, name) is None:
-            number = os.open(os.devnull, flags)  # the lowest that is free: the stream's own
-            os.set_inheritable(number, True)
-            mode = "r" if name == "stdin" else "w"
-            setattr(sys, name, open(number, mode, encoding="utf-8", errors="backslashreplace"))  # noqa: SIM115
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is not None:
+            continue
+        # Opened the wrong way round; the lowest number that is free is the stream's own.
+        number = os.open(os.devnull, os.O_RDONLY) if name == "stdout" else os.open(os.devnull, os.O_WRONLY)
+        os.set_inheritable(number, True)
+        mode = "r" if name == "stdin" else "w"
+        setattr(sys, name, open(number, mode, encoding="utf-8", errors="backslashreplace"))  # noqa: SIM115
 
 
 def _windows() -> PetalError:

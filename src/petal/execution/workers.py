@@ -54,9 +54,11 @@ class Workers:
         """Work on the calling thread until ``done`` says so."""
         ready = self._ready
         while True:
+            self._busy_since = time.monotonic()  # before it takes one: who adds another then knows to call a helper
             try:
                 unit = ready.popleft()
             except IndexError:
+                self._busy_since = 0.0
                 with self._changed:
                     self._waiting_main = True
                     try:
@@ -67,7 +69,6 @@ class Workers:
                     if done():
                         return
                 continue
-            self._busy_since = time.monotonic()
             try:
                 self._run(unit)
             finally:

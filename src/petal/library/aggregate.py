@@ -12,6 +12,8 @@ from petal.library.names import did_you_mean, need_columns
 _CALL = re.compile(r"\s*(\w+)\(\s*(.*?)\s*\)\s*", re.DOTALL)
 #: Rows of partial results that are gathered before they are merged.
 ROWS = 1 << 18
+#: The first whole number that 64 bits cannot hold.
+_TOO_LARGE = 1 << 63
 #: The one group of an aggregation without ``group_by``.
 _ALL = "(all)"
 
@@ -97,8 +99,14 @@ def _parse(name: str, text: str) -> _Call:
 def _check_calls(aggregations: dict[str, str]) -> None:
     if not aggregations:
         raise ValueError("name at least one result, such as {total: sum(amount)}")
+    wrong = []
     for name, text in aggregations.items():
-        _parse(name, text)
+        try:
+            _parse(name, text)
+        except ValueError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ValueError("; ".join(wrong))
 
 
 @operator(rowwise=False)
@@ -112,7 +120,8 @@ def aggregate(
 
     The functions are `sum`, `count`, `mean`, `min`, `max`, `first`, `last`, `n_unique`, `median` and `std`;
     they leave null out, except `first` and `last`, and `count()`, which counts rows. The result is sorted
-    by the groups, null first. Memory holds the groups, and for `n_unique`, `median` and `std` their values.
+    by the groups, null first. A sum of whole numbers is exact, or an error where 64 bits cannot hold it.
+    Memory holds the groups, and for `n_unique`, `median` and `std` their values.
 
     Args:
         records: The records.
@@ -121,7 +130,7 @@ def aggregate(
             count()}`.
 
     Raises:
-        DataError: A column is not there, or is not of numbers where it must be.
+        DataError: A column is not there, or is not of numbers where it must be; or a sum is too large.
 
     Example:
         nodes:
@@ -152,26 +161,57 @@ def aggregate(
     if parts:
         groups = _merge(parts, keys, calls).sort(keys, maintain_order=True)
         results = [_FUNCTIONS[c.function].result(pl.col(c.name)).alias(c.name) for c in calls]
-        result: Any = groups.select(*group_by, *results)
+        result: Any = _in_64_bits(groups.select(*group_by, *results), calls)
         yield result
 
 
 def _part(frame: pl.DataFrame, group_by: list[str], keys: list[str], calls: list[_Call]) -> pl.DataFrame:
     need_columns([*group_by, *[c.column for c in calls if c.column]], frame.columns)
-    for call in calls:
-        kind = frame.schema[call.column] if call.column else None
-        if call.function in _NUMERIC and kind is not None and not _is_numeric(kind):
-            raise DataError(
-                f"{call.function}({call.column}) needs numbers, but column {call.column!r} holds {kind}",
-                hint="set `types` on the reader, or choose another column",
-            )
+    wrong = [
+        f"{c.function}({c.column}) needs numbers, but column {c.column!r} holds {frame.schema[c.column]}"
+        for c in calls
+        if c.function in _NUMERIC and c.column and not _is_numeric(frame.schema[c.column])
+    ]
+    if wrong:
+        raise DataError("; ".join(wrong), hint="set `types` on the reader, or choose another column")
     if not group_by:
         frame = frame.with_columns(pl.lit(True).alias(_ALL))
-    exprs = [
-        (_FUNCTIONS[c.function].part(pl.col(c.column)) if c.column else pl.len().cast(pl.Int64)).alias(c.name)
-        for c in calls
-    ]
+    exprs = [_part_of(frame, call).alias(call.name) for call in calls]
     return frame.group_by(keys, maintain_order=True).agg(exprs)
+
+
+def _part_of(frame: pl.DataFrame, call: _Call) -> pl.Expr:
+    if not call.column:
+        return pl.len().cast(pl.Int64)
+    values = pl.col(call.column)
+    if call.function != "sum" or not _is_whole(frame.schema[call.column]):
+        return _FUNCTIONS[call.function].part(values)
+    if _sums_fit(frame[call.column]):  # twice as fast
+        return values.cast(pl.Int64).sum().cast(pl.Int128)
+    return values.cast(pl.Int128).sum()
+
+
+def _is_whole(kind: pl.DataType) -> bool:
+    return kind.is_integer() or kind == pl.Boolean
+
+
+def _sums_fit(values: pl.Series) -> bool:
+    """Whether 64 bits hold the sum of any of the values."""
+    low, high = values.cast(pl.Int128).min(), values.cast(pl.Int128).max()
+    return low is None or max(abs(int(low)), abs(int(high))) * len(values) < _TOO_LARGE  # type: ignore[arg-type]
+
+
+def _in_64_bits(result: pl.DataFrame, calls: list[_Call]) -> pl.DataFrame:
+    """Give the exact sums, which were made in 128 bits, the type of whole numbers."""
+    sums = [c for c in calls if c.function == "sum" and result.schema[c.name] == pl.Int128]
+    for call in sums:
+        large = result[call.name].filter(~result[call.name].is_between(-_TOO_LARGE, _TOO_LARGE - 1))
+        if len(large):
+            raise DataError(
+                f"{call.name}: sum({call.column}) is {large[0]}, which a 64-bit integer cannot hold",
+                hint=f"read the column as `float` (`types: {{ {call.column}: float }}`), which rounds",
+            )
+    return result.with_columns(pl.col(call.name).cast(pl.Int64) for call in sums)
 
 
 def _is_numeric(kind: pl.DataType) -> bool:

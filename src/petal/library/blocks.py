@@ -9,7 +9,7 @@ import sys
 import zlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, TypeVar, cast
 
 from petal import DataError, RowError
 from petal.library.paths import STANDARD, unreadable
@@ -138,7 +138,7 @@ def _of_pipe(file: IO[bytes], path: Path, eager: bool) -> Iterator[bytes]:
 
 def _of_gzip(file: IO[bytes], eager: bool) -> Iterator[bytes]:
     with gzip.GzipFile(fileobj=file, mode="rb") as plain:
-        yield from _of_stream(plain, eager)
+        yield from _of_stream(cast(IO[bytes], plain), eager)
 
 
 def _of_zstd(path: Path) -> Iterator[bytes]:
@@ -151,7 +151,9 @@ def _of_zstd(path: Path) -> Iterator[bytes]:
             if waiting.tell() >= BLOCK:
                 yield waiting.getvalue()
                 waiting = io.BytesIO()
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
         if "utf" in str(error).lower():
             raise DataError(
                 f"{str(path)!r} is not UTF-8",

@@ -195,9 +195,8 @@ def _parse(
 def _fix_schema(data: bytes, path: Path, how: _Format, schema: dict[str, pl.DataType]) -> None:
     """Take the columns from a header; a later file must have the same ones in the same order."""
     if not schema:
-        found = _infer(data, how, has_header=True)
-        _refuse_twins(found, data, path, how)
-        schema.update(found)
+        schema.update(_infer(data, how, has_header=True))
+        _refuse_twins(schema, data, path, how)
         return
     found = list(how.read(data, infer_schema=False).collect_schema())
     if found != list(schema):

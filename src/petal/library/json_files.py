@@ -1,6 +1,7 @@
 """JSON files: records in, records out, one to a line or in one array."""
 
 import json
+import math
 from collections.abc import Callable, Generator, Iterator
 from itertools import chain
 from pathlib import Path
@@ -17,6 +18,8 @@ from petal.library.types import TypeName, column_types, type_name
 
 #: Rows of a batch that is cut from an array, which is read whole.
 ROWS = 65_536
+#: Digits of a number that an error shows.
+_DIGITS = 40
 
 Schema = dict[str, pl.DataType]
 
@@ -37,7 +40,8 @@ def json_file_reader(
     number in a text field becomes text.
 
     Args:
-        file_path: A file, a list of files, a pattern such as `events/*.jsonl`, or `-` for standard input.
+        file_path: A file, a list of files, a pattern such as `events/*.jsonl`, or `-` for standard input. What
+            is compressed with gzip or zstd (`.gz`, `.zst`) is decompressed.
         columns: The top-level fields to read; others are ignored, which is faster. All when left out.
         types: Types of fields that are not to be guessed: str, int, float, bool, date or datetime.
 
@@ -146,7 +150,7 @@ class _Reader:
         except (pl.exceptions.PolarsError, _Misfit) as error:
             if first:
                 self._schema = None
-            raise self._explain(error, data, path, before) from error
+            raise self._explain(error, data, path, before) from None
 
     def _array(self, data: bytes, path: Path, before: int) -> Iterator[pl.DataFrame]:
         if not data.strip()[1:-1].strip():
@@ -159,7 +163,7 @@ class _Reader:
                 self._refuse_change(frame.schema)
             frame = _in_schema(frame, self._schema or {})
         except (pl.exceptions.PolarsError, _Misfit) as error:
-            raise _explain_array(error, data, path, before) from error
+            raise _explain_array(error, data, path, before) from None
         yield from frame.iter_slices(ROWS)
 
     def _fix(self, found: pl.Schema) -> None:
@@ -194,7 +198,8 @@ class _Reader:
             value = json.loads(rows[at - 1])
         except json.JSONDecodeError as problem:
             what = f"{problem.msg} (column {problem.colno})"
-            return RowError(f"{where} is not JSON: {what}", row=line, hint="correct the line")
+            hint = _SPREAD if _is_spread(rows, at) else "correct the line"
+            return RowError(f"{where} is not JSON: {what}", row=line, hint=hint)
         except RecursionError:
             return RowError(f"{where} is nested too deeply", row=line, hint="flatten the object")
         if not isinstance(value, dict):
@@ -202,6 +207,10 @@ class _Reader:
             return RowError(
                 f"{where} is not an object but {kind}", row=line, hint="write one object on each line"
             )
+        for key, entry in value.items():
+            limit = 2**63 if (self._schema or {}).get(key) == pl.Int64 else 2**127
+            if number := _too_large(entry, limit):
+                return RowError(f"{where}: field {key!r} {number}", row=line, field=key, hint=_AS_TEXT)
         field, why = self._misfit(rows[: at - 1], value, error)
         return RowError(
             f"{where}: field {field!r} {why}" if field else f"{where}: {why}",
@@ -240,9 +249,41 @@ class _Reader:
                 continue
             if not _takes_alone(key, entry, fixed, exact=key not in self._types):
                 return key, f"is {json.dumps(entry)[:80]}, but the rows before fixed it as {type_name(fixed)}"
-        return (
-            (error.field, error.why) if isinstance(error, _Misfit) else (None, str(error).partition("\n")[0])
-        )
+        if isinstance(error, _Misfit):
+            return error.field, error.why
+        return None, "the row does not fit the rows before it"
+
+
+_SPREAD = (
+    "the file seems to be one JSON document over several lines: write one object on each line "
+    "(`jq -c . FILE`), or one array of objects"
+)
+_AS_TEXT = "write it in quotes, as text, and set `types: { FIELD: str }` if other rows have numbers"
+
+
+def _is_spread(rows: list[bytes], at: int) -> bool:
+    """Whether a row that is not JSON is only the beginning of an object that goes on in the next row."""
+    if any(row.strip() for row in rows[: at - 1]) or not rows[at - 1].lstrip().startswith(b"{"):
+        return False
+    following = next((row for row in rows[at:] if row.strip()), b"{").lstrip()
+    return following[:1] in (b'"', b"}")
+
+
+def _too_large(value: Any, limit: int = 2**127) -> str | None:
+    """Say which number, in a value of JSON, cannot be read; Polars reads whole ones of up to 128 bits."""
+    if isinstance(value, dict | list):
+        entries = value.values() if isinstance(value, dict) else value
+        return next((found for entry in entries if (found := _too_large(entry, limit))), None)
+    if isinstance(value, float) and math.isinf(value):
+        return "holds a number that is too large for a 64-bit float"
+    if isinstance(value, int) and not -limit <= value < limit:
+        return f"holds {_shortened(value)}, which is too large for a 64-bit integer"
+    return None
+
+
+def _shortened(number: int) -> str:
+    text = str(number)
+    return text if len(text) <= _DIGITS else f"{text[:_DIGITS]}... ({len(text)} digits)"
 
 
 class _Misfit(Exception):
@@ -323,13 +364,42 @@ def _explain_array(error: Exception, data: bytes, path: Path, before: int) -> Da
                 row=number,
                 hint="the array must hold objects only",
             )
-    field = error.field if isinstance(error, _Misfit) else None
-    what = str(error).partition("\n")[0]
-    return RowError(
-        f"the objects in {str(path)!r} do not fit together: {what}",
-        field=field,
-        hint="set `types` for the field",
-    )
+        for key, entry in value.items():
+            if too_large := _too_large(entry):
+                where = f"entry {number} of the array in {str(path)!r}: field {key!r}"
+                return RowError(f"{where} {too_large}", row=number, field=key, hint=_AS_TEXT)
+    return _unlike_objects(error, values, path)
+
+
+def _unlike_objects(error: Exception, values: list[dict[str, Any]], path: Path) -> RowError:
+    """Return the error for objects of which each is fine, but not beside the others."""
+    hint = "make the values alike, set `types` for the field, or read only the `columns` that are needed"
+    if isinstance(error, _Misfit):
+        return RowError(
+            f"the objects in {str(path)!r} do not fit together: {error}", field=error.field, hint=hint
+        )
+    first: dict[str, str] = {}
+    for number, value in enumerate(values, 1):
+        for key, entry in value.items():
+            if entry is None:
+                continue
+            kind = _form(entry)
+            if first.setdefault(key, kind) != kind:
+                return RowError(
+                    f"the objects in {str(path)!r} do not fit together: field {key!r} of entry {number} is "
+                    f"{json.dumps(entry)[:80]}, but the entries before have {first[key]}",
+                    row=number,
+                    field=key,
+                    hint=hint,
+                )
+    return RowError(f"the objects in {str(path)!r} do not fit together", hint=hint)
+
+
+def _form(value: Any) -> str:
+    """Return which of the three forms a value of JSON has: those that no type holds together."""
+    if isinstance(value, dict):
+        return "an object"
+    return "a list" if isinstance(value, list) else "a plain value"
 
 
 def _refuse_bytes(frame: pl.DataFrame) -> None:

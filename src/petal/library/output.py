@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from petal import Context, DataError, OutputError, open_output
 from petal.library.paths import STANDARD
@@ -50,7 +50,7 @@ def opened(file_path: Path, context: Context | None) -> Iterator[IO[bytes]]:
         with open_output(file_path, context) as file, _with_number():
             if file_path.suffix == ".gz":
                 with _Gzip(fileobj=file, filename="", mode="wb", compresslevel=6, mtime=0) as packed:
-                    yield packed
+                    yield cast(IO[bytes], packed)
             else:
                 yield file
         return
@@ -66,10 +66,13 @@ def opened(file_path: Path, context: Context | None) -> Iterator[IO[bytes]]:
 
 
 class _Gzip(gzip.GzipFile):
-    """A gzip file that has no descriptor: whoever wrote to that would write past the compression."""
+    """A gzip file for Polars, which must not write past the compression, nor cut it where a batch ends."""
 
     def fileno(self) -> int:
         raise OSError("a compressed file has no descriptor")
+
+    def flush(self, zlib_mode: int = 0) -> None:
+        pass
 
 
 @contextlib.contextmanager

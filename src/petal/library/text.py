@@ -46,7 +46,10 @@ def file_reader(*, file_path: Annotated[Path | list[Path], READS], errors: Error
 
 @operator(effects="idempotent")
 def file_writer(
-    lines: Batches[str], *, file_path: Annotated[Path, WRITES, Check(writable)], context: Context | None = None
+    lines: Batches[str],
+    *,
+    file_path: Annotated[Path, WRITES, Check(writable)],
+    context: Context | None = None,
 ) -> None:
     r"""Write each line to a text file.
 

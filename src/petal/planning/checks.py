@@ -20,7 +20,7 @@ def check_stdin(drafts: list[Draft], params: list[dict[str, Any]], findings: Fin
     reader: Draft | None = None
     for draft, values in zip(drafts, params, strict=True):
         for param in draft.op.spec.params if draft.op is not None else ():
-            value = values.get(param.name)
+            value = values.get(param.name, param.default)
             if str(value) != "-" or file_use(param.annotation) is not READS:
                 continue
             if reader is not None:
@@ -41,7 +41,7 @@ def check_written_files(drafts: list[Draft], params: list[dict[str, Any]], findi
         if draft.op is None or draft.op.spec.kind is not Kind.SINK:
             continue
         for param in draft.op.spec.params:
-            value = values.get(param.name)
+            value = values.get(param.name, param.default)
             if (
                 file_use(param.annotation) is not WRITES
                 or not isinstance(value, os.PathLike)
