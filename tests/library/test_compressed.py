@@ -103,3 +103,10 @@ def test_standard_input_that_is_closed(monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(DataError, match="standard input: it is closed"):
         list(file_reader(file_path=Path("-")))
+    here, there = os.pipe()
+    os.close(there)
+    with io.TextIOWrapper(os.fdopen(here, "rb", closefd=False)) as stream:
+        os.close(here)
+        monkeypatch.setattr("sys.stdin", stream)
+        with pytest.raises(DataError, match="standard input: it is closed"):
+            list(file_reader(file_path=Path("-")))

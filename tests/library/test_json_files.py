@@ -158,6 +158,7 @@ def test_bad_arrays_are_named(tmp_path):
             "in quotes",
         ),
         ('{"a":{"b":[1e400]}}\n', "line 1 .* field 'a' holds a number that is too large", "in quotes"),
+        (f'{{"a":{"9" * 5000}}}\n', "line 1 .* field 'a' holds a number that is too large", "in quotes"),
         (f'[{{"b":1}},{{"a":{10**40}}}]', "entry 2 .* field 'a' holds 10+.* too large", "in quotes"),
         ('{\n  "a": 1,\n  "b": 2\n}\n', "line 1 .* is not JSON", "one JSON document over several lines"),
         ('{"a": {\n  "b": 1}}\n', "line 1 .* is not JSON", "one JSON document over several lines"),

@@ -54,7 +54,9 @@ class Workers:
         """Work on the calling thread until ``done`` says so."""
         ready = self._ready
         while True:
-            self._busy_since = time.monotonic()  # before it takes one: who adds another then knows to call a helper
+            self._busy_since = (
+                time.monotonic()
+            )  # before it takes one: who adds another then knows to call a helper
             try:
                 unit = ready.popleft()
             except IndexError:

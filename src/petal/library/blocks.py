@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TypeVar, cast
 
 from petal import DataError, RowError
-from petal.library.paths import STANDARD, unreadable
+from petal.library.paths import STANDARD, closed, unreadable
 
 #: Bytes read at a time; a block is longer where its last line is, and shorter at the end.
 BLOCK = 4 << 20
@@ -104,9 +104,7 @@ def not_utf8(data: bytes, path: Path, lines_before: int) -> RowError | None:
 def _raw(path: Path, eager: bool) -> Generator[bytes, None, None]:
     if path == STANDARD:
         if sys.stdin is None:
-            raise DataError(
-                "cannot read standard input: it is closed", hint="pipe something into it, or name a file"
-            )
+            raise closed()
         yield from _of_pipe(sys.stdin.buffer, path, eager)
         return
     with open(path, "rb") as file:

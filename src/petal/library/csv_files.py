@@ -12,7 +12,7 @@ import polars as pl
 from petal import READS, WRITES, Batches, Check, Context, DataError, RowError, operator
 from petal.library.blocks import ahead, blocks, is_large, not_utf8
 from petal.library.names import first_line, need_columns
-from petal.library.output import opened, writable
+from petal.library.output import opened, same_columns, writable
 from petal.library.paths import files
 from petal.library.types import TypeName, column_types, type_name
 
@@ -148,7 +148,7 @@ def csv_writer(
             if columns is None:
                 columns = frame.columns
             elif frame.columns != columns:
-                frame = _same_columns(frame, columns)
+                frame = same_columns(frame, columns)
             _refuse_nested(frame)
             if columns:
                 frame.write_csv(file, include_header=first and header, separator=separator)
@@ -346,20 +346,6 @@ def _explain(
     return DataError(
         f"cannot read {str(path)!r} as CSV, between line {lines + 1} and {lines + last}: {first_line(error)}",
         hint="set `quote_char: ''` if the file has quotes that are not around a whole field",
-    )
-
-
-def _same_columns(frame: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
-    """Put the columns into the first batch's order, or refuse the frame (S3.5)."""
-    extra = [c for c in frame.columns if c not in columns]
-    absent = [c for c in columns if c not in frame.columns]
-    if not extra and not absent:
-        return frame.select(columns)
-    what = [f"has {', '.join(map(repr, extra))} more"] if extra else []
-    what += [f"lacks {', '.join(map(repr, absent))}"] if absent else []
-    raise DataError(
-        f"the columns changed on the way: a later record {' and '.join(what)}",
-        hint=f"give every record the columns of the first: {', '.join(columns)}",
     )
 
 

@@ -1,7 +1,6 @@
 """JSON files: records in, records out, one to a line or in one array."""
 
 import json
-import math
 from collections.abc import Callable, Generator, Iterator
 from itertools import chain
 from pathlib import Path
@@ -11,6 +10,7 @@ import polars as pl
 
 from petal import READS, WRITES, Batches, Check, Context, DataError, RowError, operator
 from petal.library.blocks import ahead, blocks, is_large, not_utf8
+from petal.library.json_errors import AS_TEXT, SPREAD, Misfit, explain_array, is_spread, loads, too_large
 from petal.library.names import need_columns
 from petal.library.output import opened, writable
 from petal.library.paths import files
@@ -18,8 +18,6 @@ from petal.library.types import TypeName, column_types, type_name
 
 #: Rows of a batch that is cut from an array, which is read whole.
 ROWS = 65_536
-#: Digits of a number that an error shows.
-_DIGITS = 40
 
 Schema = dict[str, pl.DataType]
 
@@ -147,7 +145,7 @@ class _Reader:
             elif self._wanted is None:
                 self._refuse_change(pl.scan_ndjson(data, infer_schema_length=None).collect_schema())
             return pl.read_ndjson(data, schema=self._schema)
-        except (pl.exceptions.PolarsError, _Misfit) as error:
+        except (pl.exceptions.PolarsError, Misfit) as error:
             if first:
                 self._schema = None
             raise self._explain(error, data, path, before) from None
@@ -162,8 +160,8 @@ class _Reader:
             elif self._wanted is None:
                 self._refuse_change(frame.schema)
             frame = _in_schema(frame, self._schema or {})
-        except (pl.exceptions.PolarsError, _Misfit) as error:
-            raise _explain_array(error, data, path, before) from None
+        except (pl.exceptions.PolarsError, Misfit) as error:
+            raise explain_array(error, data, path, before) from None
         yield from frame.iter_slices(ROWS)
 
     def _fix(self, found: pl.Schema) -> None:
@@ -180,11 +178,9 @@ class _Reader:
         for name, kind in found.items():
             fixed = (self._schema or {}).get(name)
             if fixed is None:
-                raise _Misfit(name, "is new: the first rows do not have it")
+                raise Misfit(name, "is new: the first rows do not have it")
             if name not in self._types and not _fits(kind, fixed):
-                raise _Misfit(
-                    name, f"is {type_name(kind)}, but the first rows fixed it as {type_name(fixed)}"
-                )
+                raise Misfit(name, f"is {type_name(kind)}, but the first rows fixed it as {type_name(fixed)}")
 
     def _explain(self, error: Exception, data: bytes, path: Path, before: int) -> DataError:
         """Find the line that Polars, or the schema, refuses."""
@@ -195,10 +191,10 @@ class _Reader:
         line = before + at
         where = f"line {line} of {str(path)!r}"
         try:
-            value = json.loads(rows[at - 1])
+            value = loads(rows[at - 1])
         except json.JSONDecodeError as problem:
             what = f"{problem.msg} (column {problem.colno})"
-            hint = _SPREAD if _is_spread(rows, at) else "correct the line"
+            hint = SPREAD if is_spread(rows, at) else "correct the line"
             return RowError(f"{where} is not JSON: {what}", row=line, hint=hint)
         except RecursionError:
             return RowError(f"{where} is nested too deeply", row=line, hint="flatten the object")
@@ -209,8 +205,8 @@ class _Reader:
             )
         for key, entry in value.items():
             limit = 2**63 if (self._schema or {}).get(key) == pl.Int64 else 2**127
-            if number := _too_large(entry, limit):
-                return RowError(f"{where}: field {key!r} {number}", row=line, field=key, hint=_AS_TEXT)
+            if number := too_large(entry, limit):
+                return RowError(f"{where}: field {key!r} {number}", row=line, field=key, hint=AS_TEXT)
         field, why = self._misfit(rows[: at - 1], value, error)
         return RowError(
             f"{where}: field {field!r} {why}" if field else f"{where}: {why}",
@@ -228,7 +224,7 @@ class _Reader:
             if self._schema is not None and self._wanted is None:
                 self._refuse_change(found)
             pl.read_ndjson(data, schema=self._schema or dict(found) | self._types)
-        except (pl.exceptions.PolarsError, _Misfit):
+        except (pl.exceptions.PolarsError, Misfit):
             return False
         return True
 
@@ -249,50 +245,9 @@ class _Reader:
                 continue
             if not _takes_alone(key, entry, fixed, exact=key not in self._types):
                 return key, f"is {json.dumps(entry)[:80]}, but the rows before fixed it as {type_name(fixed)}"
-        if isinstance(error, _Misfit):
+        if isinstance(error, Misfit):
             return error.field, error.why
         return None, "the row does not fit the rows before it"
-
-
-_SPREAD = (
-    "the file seems to be one JSON document over several lines: write one object on each line "
-    "(`jq -c . FILE`), or one array of objects"
-)
-_AS_TEXT = "write it in quotes, as text, and set `types: { FIELD: str }` if other rows have numbers"
-
-
-def _is_spread(rows: list[bytes], at: int) -> bool:
-    """Whether a row that is not JSON is only the beginning of an object that goes on in the next row."""
-    if any(row.strip() for row in rows[: at - 1]) or not rows[at - 1].lstrip().startswith(b"{"):
-        return False
-    following = next((row for row in rows[at:] if row.strip()), b"{").lstrip()
-    return following[:1] in (b'"', b"}")
-
-
-def _too_large(value: Any, limit: int = 2**127) -> str | None:
-    """Say which number, in a value of JSON, cannot be read; Polars reads whole ones of up to 128 bits."""
-    if isinstance(value, dict | list):
-        entries = value.values() if isinstance(value, dict) else value
-        return next((found for entry in entries if (found := _too_large(entry, limit))), None)
-    if isinstance(value, float) and math.isinf(value):
-        return "holds a number that is too large for a 64-bit float"
-    if isinstance(value, int) and not -limit <= value < limit:
-        return f"holds {_shortened(value)}, which is too large for a 64-bit integer"
-    return None
-
-
-def _shortened(number: int) -> str:
-    text = str(number)
-    return text if len(text) <= _DIGITS else f"{text[:_DIGITS]}... ({len(text)} digits)"
-
-
-class _Misfit(Exception):
-    """A field that the schema does not take."""
-
-    def __init__(self, field: str, why: str) -> None:
-        super().__init__(f"field {field!r} {why}")
-        self.field = field
-        self.why = why
 
 
 def _fits(found: pl.DataType, fixed: pl.DataType) -> bool:
@@ -341,65 +296,6 @@ def _in_schema(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
         pl.lit(None, dtype=kind).alias(name) for name, kind in schema.items() if name not in frame.columns
     ]
     return frame.with_columns(absent).select(pl.col(name).cast(kind) for name, kind in schema.items())
-
-
-def _explain_array(error: Exception, data: bytes, path: Path, before: int) -> DataError:
-    if found := not_utf8(data, path, before):
-        return found
-    try:
-        values = json.loads(data)
-    except json.JSONDecodeError as problem:
-        line = before + problem.lineno
-        return RowError(
-            f"line {line} of {str(path)!r} is not JSON: {problem.msg} (column {problem.colno})",
-            row=line,
-            hint="correct the file; it begins with `[`, so it is read as one array of objects",
-        )
-    except RecursionError:
-        return DataError(f"{str(path)!r} is nested too deeply", hint="flatten the objects")
-    for number, value in enumerate(values, 1):
-        if not isinstance(value, dict):
-            return RowError(
-                f"entry {number} of the array in {str(path)!r} is not an object but {type(value).__name__}",
-                row=number,
-                hint="the array must hold objects only",
-            )
-        for key, entry in value.items():
-            if too_large := _too_large(entry):
-                where = f"entry {number} of the array in {str(path)!r}: field {key!r}"
-                return RowError(f"{where} {too_large}", row=number, field=key, hint=_AS_TEXT)
-    return _unlike_objects(error, values, path)
-
-
-def _unlike_objects(error: Exception, values: list[dict[str, Any]], path: Path) -> RowError:
-    """Return the error for objects of which each is fine, but not beside the others."""
-    hint = "make the values alike, set `types` for the field, or read only the `columns` that are needed"
-    if isinstance(error, _Misfit):
-        return RowError(
-            f"the objects in {str(path)!r} do not fit together: {error}", field=error.field, hint=hint
-        )
-    first: dict[str, str] = {}
-    for number, value in enumerate(values, 1):
-        for key, entry in value.items():
-            if entry is None:
-                continue
-            kind = _form(entry)
-            if first.setdefault(key, kind) != kind:
-                return RowError(
-                    f"the objects in {str(path)!r} do not fit together: field {key!r} of entry {number} is "
-                    f"{json.dumps(entry)[:80]}, but the entries before have {first[key]}",
-                    row=number,
-                    field=key,
-                    hint=hint,
-                )
-    return RowError(f"the objects in {str(path)!r} do not fit together", hint=hint)
-
-
-def _form(value: Any) -> str:
-    """Return which of the three forms a value of JSON has: those that no type holds together."""
-    if isinstance(value, dict):
-        return "an object"
-    return "a list" if isinstance(value, list) else "a plain value"
 
 
 def _refuse_bytes(frame: pl.DataFrame) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
+import polars as pl
+
 from petal import Context, DataError, OutputError, open_output
 from petal.library.paths import STANDARD
 
@@ -54,6 +56,8 @@ def opened(file_path: Path, context: Context | None) -> Iterator[IO[bytes]]:
             else:
                 yield file
         return
+    if sys.stdout is None:
+        raise OutputError("cannot write to standard output: it is closed", hint="name a file")
     try:
         sys.stdout.flush()
         with _with_number():
@@ -63,6 +67,20 @@ def opened(file_path: Path, context: Context | None) -> Iterator[IO[bytes]]:
         raise
     except OSError as error:
         raise OutputError(f"cannot write to standard output: {error.strerror or error}") from error
+
+
+def same_columns(frame: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+    """Put the columns into the first batch's order, or refuse the frame (S3.5)."""
+    extra = [c for c in frame.columns if c not in columns]
+    absent = [c for c in columns if c not in frame.columns]
+    if not extra and not absent:
+        return frame.select(columns)
+    what = [f"has {', '.join(map(repr, extra))} more"] if extra else []
+    what += [f"lacks {', '.join(map(repr, absent))}"] if absent else []
+    raise DataError(
+        f"the columns changed on the way: a later record {' and '.join(what)}",
+        hint=f"give every record the columns of the first: {', '.join(columns)}",
+    )
 
 
 class _Gzip(gzip.GzipFile):

@@ -1,5 +1,6 @@
 """The files that a reader's ``file_path`` stands for."""
 
+import errno
 import glob
 from pathlib import Path
 
@@ -54,12 +55,21 @@ def missing(path: Path) -> DataError:
 
 def unreadable(path: Path, error: OSError) -> DataError:
     """Return the error for a file that the system refuses to read."""
+    if path == STANDARD and error.errno == errno.EBADF:
+        return closed()
     if isinstance(error, FileNotFoundError):
         return missing(path)
     if isinstance(error, IsADirectoryError):
         return _folder(path)
     hint = "check the file's permissions" if isinstance(error, PermissionError) else None
     return DataError(f"cannot read {str(path)!r}: {error.strerror or error}", hint=hint)
+
+
+def closed() -> DataError:
+    """Return the error for standard input that the caller has closed."""
+    return DataError(
+        "cannot read standard input: it is closed", hint="pipe something into it, or name a file"
+    )
 
 
 def _folder(path: Path) -> DataError:

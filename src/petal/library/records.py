@@ -19,7 +19,7 @@ def _check_names(names: list[str] | dict[str, str] | str) -> None:
         raise ValueError(f"{min(twice)!r} is named twice")
 
 
-@operator(rowwise=True)
+@operator(rowwise=True, columns=lambda params: params["keys"])
 def key_extractor(
     records: Batches[dict[str, Any]], *, keys: Annotated[list[str], Check(_check_names)]
 ) -> Batches[dict[str, Any]]:
@@ -72,6 +72,48 @@ def select(
     for frame in records:
         need_columns(names.values(), frame.columns)
         yield frame.select(pl.col(old).alias(new) for new, old in names.items())
+
+
+def _check_renames(columns: dict[str, str]) -> None:
+    if not columns:
+        raise ValueError("name at least one column and its new name, such as {town: city}")
+    new = list(columns.values())
+    if twice := {n for n in new if new.count(n) > 1}:
+        raise ValueError(f"two columns would be named {min(twice)!r}")
+
+
+@operator(rowwise=True)
+def rename(
+    records: Batches[dict[str, Any]], *, columns: Annotated[dict[str, str], Check(_check_renames)]
+) -> Batches[dict[str, Any]]:
+    """Give some columns new names, and keep the others.
+
+    Args:
+        records: The records.
+        columns: Each old name with the new one (`{town: city}` makes `city` of `town`); two may be swapped.
+
+    Raises:
+        DataError: A column is not there, or there is another of the new name.
+
+    Example:
+        nodes:
+          - { id: people, type: CsvReader, params: { file_path: people.csv } }
+          - { id: renamed, type: Rename, params: { columns: { city: town } } }
+          - { id: writer, type: CsvWriter, params: { file_path: towns.csv } }
+        edges:
+          - [people, renamed]
+          - [renamed, writer]
+    """
+    for frame in records:
+        need_columns(columns, frame.columns)
+        for new in columns.values():
+            if new in frame.columns and new not in columns:
+                raise DataError(
+                    f"there is a column {new!r} already",
+                    hint="rename that one too, or leave it out with Select",
+                )
+        renamed: Any = frame.select(pl.col(old).alias(columns.get(old, old)) for old in frame.columns)
+        yield renamed
 
 
 @operator(rowwise=False)

@@ -1,12 +1,18 @@
 """Records in, the same records out: in another order, or fewer of them."""
 
+from random import Random
 from typing import Annotated, Any
 
 import polars as pl
 from msgspec import Meta
 
-from petal import Batches, operator
+from petal import Batches, DataError, operator
 from petal.library.names import need_columns
+
+#: Records that are gathered, at least, before most of them are dropped from a sample.
+ROWS = 65_536
+#: The column for the number that each record draws.
+_CHANCE = "(chance)"
 
 
 @operator(rowwise=False)
@@ -93,6 +99,66 @@ def limit(records: Batches[dict[str, Any]], *, count: Annotated[int, Meta(ge=0)]
         left -= len(frame)
         if left <= 0:
             return
+
+
+@operator(rowwise=False)
+def sample(
+    records: Batches[dict[str, Any]],
+    *,
+    fraction: Annotated[float, Meta(ge=0, le=1)] | None = None,
+    count: Annotated[int, Meta(ge=0)] | None = None,
+    seed: int = 0,
+) -> Batches[dict[str, Any]]:
+    """Keep records by chance, in their order.
+
+    Give `fraction` or `count`. With `fraction` each record is kept with that probability, and nothing is
+    held in memory; with `count` just so many are kept, each set of them being as likely (or all, where
+    there are fewer), and memory holds them. The same seed and records give the same sample.
+
+    Args:
+        records: The records.
+        fraction: The probability, from 0 to 1.
+        count: How many to keep.
+        seed: Another number gives another sample.
+
+    Raises:
+        DataError: Both `fraction` and `count` are given, or neither.
+
+    Example:
+        nodes:
+          - { id: people, type: CsvReader, params: { file_path: people.csv } }
+          - { id: some, type: Sample, params: { count: 2 } }
+          - { id: writer, type: CsvWriter, params: { file_path: some.csv } }
+        edges:
+          - [people, some]
+          - [some, writer]
+    """
+    if (fraction is None) == (count is None):
+        raise DataError(
+            f"Sample takes one of `fraction` and `count`, not {'both' if count is not None else 'neither'}",
+            hint="write for instance `fraction: 0.01`",
+        )
+    chance = Random(seed).random
+    kept: list[pl.DataFrame] = []
+    for frame in records:
+        drawn = pl.Series(_CHANCE, [chance() for _ in range(len(frame))], dtype=pl.Float64)
+        if fraction is not None:
+            yield frame.filter(drawn < fraction)
+        elif count is not None:
+            kept = [*kept, frame.with_columns(drawn)]
+            if sum(map(len, kept)) > max(2 * count, ROWS):
+                kept = [_smallest(kept, count)]
+    if count is not None and kept:
+        chosen: Any = _smallest(kept, count).drop(_CHANCE)
+        yield chosen
+
+
+def _smallest(frames: list[pl.DataFrame], count: int) -> pl.DataFrame:
+    """Keep the records with the smallest numbers drawn, in the order in which they came."""
+    together = pl.concat(frames, how="vertical_relaxed")
+    if len(together) <= count:
+        return together
+    return together[together[_CHANCE].arg_sort()[:count].sort()]
 
 
 def _gathered(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:

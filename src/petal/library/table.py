@@ -21,4 +21,13 @@ OPERATORS: dict[str, str] = {
     "Sort": "petal.library.rows:sort",
     "Deduplicate": "petal.library.rows:deduplicate",
     "Limit": "petal.library.rows:limit",
+    "Sample": "petal.library.rows:sample",
+    "FilterRows": "petal.library.sql:filter_rows",
+    "SqlQuery": "petal.library.sql:sql_query",
+    "Cast": "petal.library.cast:cast",
+    "Rename": "petal.library.records:rename",
+    "ParquetReader": "petal.library.parquet_files:parquet_reader",
+    "ParquetWriter": "petal.library.parquet_files:parquet_writer",
+    "GzipCompressor": "petal.library.compression:gzip_compressor",
+    "GzipDecompressor": "petal.library.compression:gzip_decompressor",
 }

@@ -14,15 +14,6 @@ COMING = frozenset(
     [
         "FlakyTransformer",
         "RetryWrapper",
-        "ParquetReader",
-        "ParquetWriter",
-        "GzipCompressor",
-        "GzipDecompressor",
-        "Rename",
-        "Cast",
-        "FilterRows",
-        "Sample",
-        "SqlQuery",
     ]
 )
 
