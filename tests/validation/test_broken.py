@@ -129,7 +129,7 @@ def test_a_mistake_inside_a_module_names_the_way_to_it() -> None:
     [
         ("yaml/cycle.yaml", "a → b → c → a"),
         ("yaml/unknown_operator.yaml", "did you mean `FileReader`"),
-        ("yaml/later_operator.yaml", "`GzipCompressor` is not available in this version"),
+        ("yaml/later_operator.yaml", "`FlakyTransformer` is not available in this version"),
         ("yaml/sink_as_source.yaml", "`after: [writer]`"),
         ("yaml/dangling.yaml", "did you mean `reader`?"),
         ("yaml/types_value_to_stream.yaml", "return `list[str]`"),

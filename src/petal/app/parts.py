@@ -153,11 +153,11 @@ class Parts:
     def _document(self, path: Path, shown: str, folder: str, root: str) -> LoadedPart:
         format = format_of(path.name)
         if format is None:
-            if path.is_dir():
+            if os.path.isdir(path):
                 raise UsageError(
                     f"`{shown}` is a folder", hint="name the pipeline file inside it", code="unknown-format"
                 )
-            if not path.suffix and not path.exists():
+            if not path.suffix and not os.path.exists(path):
                 read_file(path, shown)  # it says what is there
             raise UsageError(
                 f"`{shown}` is no pipeline file: its ending is not one of .yaml, .yml, .json, .toml, .py",
@@ -263,7 +263,7 @@ def read_file(path: Path, shown: str) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        others = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        others = [p.name for p in path.parent.iterdir()] if os.path.isdir(path.parent) else []
         raise UsageError(
             f"there is no file `{shown}`", hint=did_you_mean(path.name, others), code="no-such-file"
         ) from None

@@ -113,7 +113,7 @@ def _imported(name: str, folder: str) -> ModuleType:
         return load_module(name)
     except PetalError as error:
         file = f"./{name.replace('.', '/')}.py"
-        if error.code == "python-missing" and Path(folder, file).is_file():
+        if error.code == "python-missing" and os.path.isfile(os.path.join(folder, file)):
             error.hint = f"name the file: `{file}`"
         raise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +57,7 @@ def command(
     if target == "-":
         write(sys.stdout, text if text.endswith("\n") else text + "\n")
         return 0
-    if Path(target).exists() and not force:
+    if os.path.exists(target) and not force:
         raise UsageError(f"`{target}` exists", hint="--force overwrites it", code="exists")
     from petal.data.files import write_text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from pathlib import Path
@@ -119,7 +120,7 @@ def _read(file: str) -> list[str]:
     """Return a file's lines as the parsers count them; nothing when it cannot be read (any more)."""
     try:
         path = Path(file)
-        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+        if not os.path.isfile(path) or path.stat().st_size > _MOST_BYTES:
             return []
         return _LINE_END.split(path.read_bytes().decode("utf-8-sig", "replace"))
     except (OSError, ValueError):

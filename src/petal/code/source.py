@@ -1,6 +1,6 @@
 """Compile a project's own modules from source: no bytecode is used, and every edit is seen (S7.1)."""
 
-# ruff: noqa: PTH112, PTH113, PTH206, PTH208
+# ruff: noqa: PTH206, PTH208
 # (The import system speaks of paths as text, and this runs for every import.)
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 import errno
 import glob
+import os
 from pathlib import Path
 
 from petal import DataError
@@ -21,15 +22,15 @@ def files(file_path: Path | list[Path]) -> list[Path]:
         return [found for one in file_path for found in files(one)]
     if file_path == STANDARD:
         return [file_path]
-    if file_path.exists():
-        if file_path.is_dir():
+    if os.path.exists(file_path):
+        if os.path.isdir(file_path):
             raise _folder(file_path)
         return [file_path]
     text = str(file_path)
     if not glob.has_magic(text):
         raise missing(file_path)
     found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
-    matches = [p for p in map(Path, found) if not p.is_dir()]
+    matches = [p for p in map(Path, found) if not os.path.isdir(p)]
     if not matches:
         raise DataError(
             f"no file matches {text!r}",
@@ -41,7 +42,7 @@ def files(file_path: Path | list[Path]) -> list[Path]:
 def missing(path: Path) -> DataError:
     """Return the error for a file that does not exist, with the names that are close."""
     folder = path.parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return DataError(
             f"there is no file {str(path)!r}: its folder does not exist",
             hint=f"create {str(folder)!r}, or correct the path",
