@@ -157,7 +157,8 @@ def test_killed_at_any_system_call_it_never_tears(target):
 def test_a_killed_writers_temporary_goes_and_a_living_ones_stays(target):
     """F01: stale temporaries are removed by the next writer only if their owner is dead."""
     living = Output(target)
-    code = "import os, sys\nfrom petal.data.files import Output\no = Output(sys.argv[1])\nos.kill(os.getpid(), 9)"
+    living.open()
+    code = "import os, sys\nfrom petal.data.files import Output\no = Output(sys.argv[1])\no.open()\nos.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", code, str(target)], check=False)
     assert len(temporaries(target.parent)) == 2
     sweep(str(target.parent))
@@ -316,3 +317,20 @@ def test_os_errors_inside_the_block_are_output_errors(target):
     assert isinstance(error.value, OSError)
     assert "free some space" in (error.value.hint or "")
     assert target.read_text() == "old"
+
+
+def test_an_interrupt_while_the_file_is_made_leaves_nothing(tmp_path, monkeypatch):
+    """F24: a signal between making the temporary file and knowing its descriptor loses no track of it."""
+    import fcntl
+
+    from petal.data.files import Outputs
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    outputs = Outputs("run")
+    monkeypatch.setattr(fcntl, "flock", interrupted)
+    with pytest.raises(KeyboardInterrupt), outputs.open(tmp_path / "target"):
+        pass
+    outputs.abort()
+    assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import os
 import re
 import stat
@@ -35,6 +36,18 @@ class Output:
         self._finished = False
         try:
             self._special = _is_special(self.target)
+        except OSError as error:
+            raise _failure(self.target, error) from error
+        self._lock: int | None = None
+        self.file: BinaryIO = io.BytesIO()
+
+    def open(self) -> BinaryIO:
+        """Create the file. A signal may interrupt anywhere in here: :meth:`abort` knows its name already.
+
+        Raises:
+            OutputError: It cannot be created.
+        """
+        try:
             if self._special:
                 descriptor = os.open(self.target, os.O_WRONLY | os.O_CLOEXEC)
             else:
@@ -42,7 +55,8 @@ class Output:
         except OSError as error:
             raise _failure(self.target, error) from error
         self._lock = os.dup(descriptor)  # keeps the file locked until the end, whoever closes it
-        self.file: BinaryIO = os.fdopen(descriptor, "wb", buffering=1 << 20)
+        self.file = os.fdopen(descriptor, "wb", buffering=1 << 20)
+        return self.file
 
     def commit(self) -> None:
         """Publish the file: after this returns, a reader sees all of it, also after a power loss."""
@@ -52,6 +66,7 @@ class Output:
         try:
             self.file.close()
             if not self._special:
+                assert self._lock is not None
                 os.fsync(self._lock)
                 _keep_mode(self.target, self._temporary)
                 os.replace(self._temporary, self.target)
@@ -60,7 +75,7 @@ class Output:
             self.abort()
             raise _failure(self.target, error) from error
         self._finished = True
-        os.close(self._lock)
+        self._unlock()
 
     def abort(self) -> None:
         """Drop what was written; the target stays as it was."""
@@ -76,7 +91,12 @@ class Output:
         if not self._special:
             with contextlib.suppress(OSError):
                 self._temporary.unlink()
-        os.close(self._lock)
+        self._unlock()
+
+    def _unlock(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
 
 
 @contextlib.contextmanager
@@ -105,7 +125,7 @@ def open_output(path: str | os.PathLike[str], context: Context | None = None) ->
     sweep(os.path.dirname(os.path.realpath(path)))
     output = Output(path)
     try:
-        yield output.file
+        yield output.open()
     except OSError as error:
         output.abort()
         raise _failure(output.target, error) from error
@@ -146,10 +166,9 @@ class Outputs:
             if not late:
                 self._open.append(output)
         if late:
-            output.abort()
             raise OutputError(f"cannot write {str(output.target)!r}: the run has been stopped")
         try:
-            yield output.file
+            yield output.open()
             output.file.flush()
         except OSError as error:
             output.abort()
@@ -215,10 +234,14 @@ def _create(path: Path) -> int:
     """Make a temporary file, locked as long as its owner lives."""
     while True:
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o666)
-        with contextlib.suppress(OSError):  # a file system without locks: then nobody sweeps either
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink:
-            return descriptor
+        try:
+            with contextlib.suppress(OSError):  # a file system without locks: then nobody sweeps either
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)  # swept away before it was locked
 
 
