@@ -23,8 +23,11 @@ class Direct:
 
     def __init__(self, state: RunState, node: PlanNode, spec: OperatorSpec) -> None:
         self._target = state.operators[node.operator].target
-        self._feeds = [(n, b.node) for n, b in node.inputs.items() if type(b) is FromNode]
-        self._constants = {n: b.value for n, b in node.inputs.items() if type(b) is Constant} | node.params
+        inputs = node.inputs
+        self._feeds = [(n, b.node) for n, b in inputs.items() if type(b) is FromNode]
+        self._constants = node.params
+        if len(self._feeds) < len(inputs):
+            self._constants = {n: b.value for n, b in inputs.items() if type(b) is Constant} | node.params
         self._spec = spec
         self._loop = state.loop
 
@@ -53,19 +56,18 @@ def direct_calls(state: RunState) -> dict[int, Direct]:
             continue
         if node.params and has_reference(node.params):
             continue
-        for name, binding in node.inputs.items():
-            if not _is_direct(state, spec, name, binding, fits):
+        inputs = node.inputs
+        for port in spec.inputs:
+            binding = inputs.get(port.name)
+            if binding is not None and not _is_direct(state, port, binding, fits):
                 break
         else:
             found[i] = Direct(state, node, spec)
     return found
 
 
-def _is_direct(
-    state: RunState, spec: OperatorSpec, name: str, binding: Any, fits: dict[tuple[int, int], bool]
-) -> bool:
-    port = spec.input(name)
-    if port is None or port.variadic:
+def _is_direct(state: RunState, port: Input, binding: Any, fits: dict[tuple[int, int], bool]) -> bool:
+    if port.variadic:
         return False
     if type(binding) is Constant:
         return (

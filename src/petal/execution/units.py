@@ -46,6 +46,12 @@ class Units:
             for i, s in enumerate(specs)
         ]
         self.consumers = [0] * count
+        self.branches: dict[int, list[Feed]] = {}
+        self.collected: set[int] = set()
+        self.waited_for: set[int] = set()
+        if not any(self.flows):
+            self._each_by_itself(plan)
+            return
         waited: set[int] = set()
         for node in plan.nodes:
             waited.update(node.after)
@@ -77,11 +83,8 @@ class Units:
             group.reverse()
         self.members.reverse()  # so that units start in the order of the plan
         self.of = [len(self.members) - 1 - u for u in self.of]
-        self.branches: dict[int, list[Feed]] = {}
-        self.collected: set[int] = set()
         self.waits: list[set[int]] = [set() for _ in self.members]
         self.streams: list[set[int]] = [set() for _ in self.members]
-        self.waited_for: set[int] = set()
         for i, node in enumerate(plan.nodes):
             unit = self.of[i]
             for source in sources[i]:
@@ -91,6 +94,23 @@ class Units:
                 self.waits[unit].add(self.of[source])
                 self.waited_for.add(source)
         self._connect(feeds)
+
+    def _each_by_itself(self, plan: Plan) -> None:
+        """No node streams: every one is a unit of its own."""
+        count, consumers = len(plan.nodes), self.consumers
+        self.of = list(range(count))
+        self.members = [[i] for i in range(count)]
+        self.pulled = [False] * count
+        self.streams = []
+        self.waits = []
+        for node in plan.nodes:
+            waits = set(node.after)
+            for binding in node.inputs.values():
+                for one in binding if type(binding) is tuple else (binding,):
+                    if type(one) is FromNode:
+                        waits.add(one.node)
+                        consumers[one.node] += 1
+            self.waits.append(waits)
 
     def _cut_deep_chains(self, sources: list[list[int]]) -> None:
         """Let a buffer carry on where a chain of nodes that pull from each other would exhaust Python's stack."""

@@ -133,6 +133,9 @@ class _Types:
             if isinstance(feed, Constant):
                 work.bound[port.name] = self._constant(work.draft, port, feed)
             elif feed and isinstance(feed[0], Draft):
+                op = feed[0].op
+                if op and feed[1] == "output" and (id(op.spec.outputs[0]), id(port)) in self._fine:
+                    continue
                 self._edge(work.draft, port, feed[0], feed[1], 0)
             else:
                 for k, one in enumerate(feed):
@@ -195,14 +198,16 @@ def _assemble(
     sinks = {i for i in overrides if not _spec(works[i]).outputs}
     used = {s for sources in before for s in sources}
     roots = [by_id[t] for t in request.targets] or [i for i in range(len(works)) if i not in used]
-    needed = needed_for([r for r in roots if r not in sinks], before, set(overrides)) - sinks
-    kept = [i for i in order if i in needed] if len(needed) < len(order) else order
+    kept = order
+    if request.targets or overrides:  # else every node leads to a root
+        needed = needed_for([r for r in roots if r not in sinks], before, set(overrides)) - sinks
+        kept = [i for i in order if i in needed]
     index = {old: new for new, old in enumerate(kept)}
-    nodes = tuple(_node(works[i], index, overrides) for i in kept)
-    operators = {works[i].draft.key: _spec(works[i]) for i in kept}
+    nodes = tuple([_node(works[i], index, overrides) for i in kept])
+    found = {draft.key: draft.op for draft in [works[i].draft for i in kept] if draft.op is not None}
+    operators = {key: op.spec for key, op in found.items()}
     targets = tuple(index[r] for r in roots if r in index and _spec(works[r]).outputs)
-    found = {works[i].draft.key: works[i].draft.op for i in kept}
-    columns = needed_columns(nodes, {key: op for key, op in found.items() if op is not None}, set(targets))
+    columns = needed_columns(nodes, found, set(targets))
     if columns:
         nodes = tuple(
             msgspec.structs.replace(node, columns=columns[i]) if i in columns else node
@@ -228,7 +233,12 @@ def _spec(work: _Work) -> OperatorSpec:
 def _node(work: _Work, index: dict[int, int], overrides: dict[int, Any]) -> PlanNode:
     draft = work.draft
     given = draft.index in overrides
-    inputs = {} if given else {name: _binding(feed, index) for name, feed in work.bound.items()}
+    inputs: dict[str, Any] = {}
+    for name, feed in work.bound.items() if not given else ():
+        if type(feed) is tuple and feed and type(feed[0]) is Draft:
+            inputs[name] = FromNode(index[feed[0].index], feed[1])
+        else:
+            inputs[name] = _binding(feed, index)
     after = (
         ()
         if given or not work.after

@@ -22,7 +22,7 @@ def needed_columns(
         operators: Their operators by key.
         kept: Nodes whose output is kept: all of it.
     """
-    if not any(COLUMNS_ATTRIBUTE in vars(op.target) for op in operators.values()):
+    if not any([op.spec.looks_at_columns for op in operators.values()]):
         return {}
     found: dict[int, dict[str, None] | None] = {}
     for node in nodes:
@@ -45,9 +45,9 @@ def needed_columns(
 
 
 def _looks_at(op: Operator, node: PlanNode, name: str) -> list[str] | None:
-    ask = vars(op.target).get(COLUMNS_ATTRIBUTE)
-    if ask is None or op.spec.inputs[0].name != name:
+    if not op.spec.looks_at_columns or op.spec.inputs[0].name != name:
         return None
+    ask = vars(op.target)[COLUMNS_ATTRIBUTE]
     values: dict[str, Any] = {
         p.name: p.default for p in op.spec.params if p.default is not MISSING
     } | node.params

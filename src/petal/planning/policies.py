@@ -53,7 +53,7 @@ class PolicyResolver:
             ("defaults", part.spec.defaults),
         )
         effects = default_effects(spec) if spec else Effects.ONCE
-        silent = all(p is NO_POLICIES or p == NO_POLICIES for _, p in layers)
+        silent = all([p is NO_POLICIES or p == NO_POLICIES for _, p in layers])
         if silent and not self._request.backends and not part.spec.cache_io:
             if effects not in self._plain:
                 self._plain[effects] = Resolved(_LOCAL, None, None, None, None, effects, {})

@@ -48,8 +48,7 @@ def find_stages(nodes: Sequence[PlanNode], operators: dict[str, OperatorSpec]) -
 
 
 def _streams(spec: OperatorSpec) -> bool:
-    output = spec.output("output")
-    return output is not None and output.seen.view.streams
+    return bool(spec.outputs) and spec.outputs[0].seen.view.streams
 
 
 def feeds(node: PlanNode) -> list[tuple[str, int, FromNode]]:

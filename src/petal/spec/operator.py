@@ -88,6 +88,7 @@ class OperatorSpec(Struct, frozen=True, gc=False):
         policies: What the decorators say.
         rowwise: Whether each output row depends on its input row alone; None when not declared.
         dynamic_outputs: Whether the ports depend on the parameters (``@operator(outputs=fn)``).
+        looks_at_columns: Whether it says which columns it looks at (``@operator(columns=fn)``).
         file: The Python file it was defined in, or "".
         line: The line of its definition, or 0.
         remarks: Findings about the operator itself.
@@ -106,6 +107,7 @@ class OperatorSpec(Struct, frozen=True, gc=False):
     policies: Policies = NO_POLICIES
     rowwise: bool | None = None
     dynamic_outputs: bool = False
+    looks_at_columns: bool = False
     file: str = ""
     line: int = 0
     remarks: tuple[Remark, ...] = ()

@@ -312,6 +312,7 @@ def _describe_function(fn: FunctionType) -> OperatorSpec:
             policies=said.policies,
             rowwise=said.rowwise,
             dynamic_outputs=OUTPUTS_ATTRIBUTE in fn.__dict__,
+            looks_at_columns=COLUMNS_ATTRIBUTE in fn.__dict__,
             file=fn.__code__.co_filename,
             line=fn.__code__.co_firstlineno,
         )
@@ -343,6 +344,7 @@ def _describe_in_full(fn: FunctionType, said: Declared, flavour: Flavour) -> Ope
         policies=said.policies,
         rowwise=said.rowwise,
         dynamic_outputs=OUTPUTS_ATTRIBUTE in fn.__dict__,
+        looks_at_columns=COLUMNS_ATTRIBUTE in fn.__dict__,
         file=fn.__code__.co_filename,
         line=fn.__code__.co_firstlineno,
         remarks=sig.remarks,
@@ -376,6 +378,7 @@ def _describe_class(cls: type) -> OperatorSpec:
         policies=said.policies,
         rowwise=said.rowwise,
         dynamic_outputs=OUTPUTS_ATTRIBUTE in cls.__dict__,
+        looks_at_columns=COLUMNS_ATTRIBUTE in cls.__dict__,
         file=call.__code__.co_filename,
         line=call.__code__.co_firstlineno,
         remarks=sig.remarks + made.remarks,
