@@ -8,7 +8,8 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from petal.data.adapters import BATCH_ROWS, adapt, row_count
+from petal.data.adapters import adapt, row_count
+from petal.data.batches import BATCH_ROWS
 from petal.data.files import Outputs
 from petal.data.spill import Kept
 from petal.errors import DataError

@@ -297,29 +297,11 @@ def _only_inputs(fn: FunctionType) -> tuple[Input, ...] | None:
 
 def _describe_function(fn: FunctionType) -> OperatorSpec:
     check_shape(fn)
-    said: Declared = fn.__dict__.get(ATTRIBUTE, _NOTHING)
-    flavour = _flavour(fn)
-    only = _only_inputs(fn)
+    flavour, only = _flavour(fn), _only_inputs(fn)
     if only is not None:
-        return OperatorSpec(
-            name=said.name or camel_case(fn.__name__),
-            ref=f"{fn.__module__}:{fn.__qualname__}",
-            flavour=flavour,
-            inputs=only,
-            outputs=_outputs(fn.__annotations__.get("return", MISSING), flavour),
-            positional=fn.__code__.co_varnames[: fn.__code__.co_argcount],
-            doc=fn.__doc__ or "",
-            policies=said.policies,
-            rowwise=said.rowwise,
-            dynamic_outputs=OUTPUTS_ATTRIBUTE in fn.__dict__,
-            looks_at_columns=COLUMNS_ATTRIBUTE in fn.__dict__,
-            file=fn.__code__.co_filename,
-            line=fn.__code__.co_firstlineno,
-        )
-    return _describe_in_full(fn, said, flavour)
-
-
-def _describe_in_full(fn: FunctionType, said: Declared, flavour: Flavour) -> OperatorSpec:
+        outputs = _outputs(fn.__annotations__.get("return", MISSING), flavour)
+        names = fn.__code__.co_varnames[: fn.__code__.co_argcount]
+        return _function_spec(fn, flavour, inputs=only, outputs=outputs, positional=names)
     sig = read(fn)
     inputs, params, contexts, positional = [], [], [], []
     for slot in sig.slots:
@@ -331,15 +313,25 @@ def _describe_in_full(fn: FunctionType, said: Declared, flavour: Flavour) -> Ope
             params.append(Param(slot.name, slot.annotation, slot.default))
         else:
             inputs.append(_input(slot))
-    return OperatorSpec(
-        name=said.name or camel_case(fn.__name__),
-        ref=f"{fn.__module__}:{fn.__qualname__}",
-        flavour=flavour,
+    return _function_spec(
+        fn,
+        flavour,
         inputs=tuple(inputs),
         params=tuple(params),
         outputs=_outputs(sig.returns, flavour),
         contexts=tuple(contexts),
         positional=tuple(positional),
+        remarks=sig.remarks,
+    )
+
+
+def _function_spec(fn: FunctionType, flavour: Flavour, **shape: Any) -> OperatorSpec:
+    """Put together what the signature gives (``shape``) and what the function and its decorators say."""
+    said: Declared = fn.__dict__.get(ATTRIBUTE, _NOTHING)
+    return OperatorSpec(
+        name=said.name or camel_case(fn.__name__),
+        ref=f"{fn.__module__}:{fn.__qualname__}",
+        flavour=flavour,
         doc=fn.__doc__ or "",
         policies=said.policies,
         rowwise=said.rowwise,
@@ -347,7 +339,7 @@ def _describe_in_full(fn: FunctionType, said: Declared, flavour: Flavour) -> Ope
         looks_at_columns=COLUMNS_ATTRIBUTE in fn.__dict__,
         file=fn.__code__.co_filename,
         line=fn.__code__.co_firstlineno,
-        remarks=sig.remarks,
+        **shape,
     )
 
 
