@@ -8,6 +8,7 @@ from importlib import import_module
 _NAMES = {
     "Batches": "petal.spec.views",
     "Check": "petal.spec.views",
+    "LISTS": "petal.spec.views",
     "READS": "petal.spec.views",
     "WRITES": "petal.spec.views",
     "Context": "petal.spec.context",

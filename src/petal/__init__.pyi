@@ -33,6 +33,7 @@ from petal.spec.diagnostic import Severity as Severity
 from petal.spec.event import Status as Status
 from petal.spec.pipeline import PipelineSpec as PipelineSpec
 from petal.spec.plan import Plan as Plan
+from petal.spec.views import LISTS as LISTS
 from petal.spec.views import READS as READS
 from petal.spec.views import WRITES as WRITES
 from petal.spec.views import Check as Check

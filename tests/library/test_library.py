@@ -83,6 +83,15 @@ def test_every_example_runs(name, tmp_path, monkeypatch):
             assert Path(node.params["file_path"]).stat().st_size > 0
 
 
+@pytest.mark.parametrize("name", OPERATORS)
+def test_every_operator_says_whether_its_input_can_be_cut(name):
+    """Whoever takes a stream declares `rowwise`, True or False; what sinks write cannot be put together again."""
+    spec = describe(load(name))
+    assert (spec.rowwise is None) is (spec.kind is Kind.SOURCE)
+    if spec.kind is Kind.SINK:
+        assert spec.rowwise is False
+
+
 def test_nothing_goes_in_and_nothing_comes_out():
     """The brief's first case: an empty list, passed on and dropped."""
     assert empty_source() == []

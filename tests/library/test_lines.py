@@ -89,7 +89,10 @@ rows = st.lists(
 
 
 def kept(lines, **params):
-    return [x for s in regex_filter([pl.Series(lines, dtype=pl.String)], **params) for x in s.to_list()]
+    """What the filter keeps, which is the same of a list as of a column."""
+    found = [x for s in regex_filter([pl.Series(lines, dtype=pl.String)], **params) for x in s]
+    assert [x for s in regex_filter([list(lines)], **params) for x in s] == found
+    return found
 
 
 @given(pattern=patterns, lines=rows)

@@ -11,72 +11,81 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from petal import Context, DataError, OutputError, RowError
-from petal.library import blocks
+from petal.library import blocks, text
 from petal.library.text import file_reader, file_writer
 
 LINE_ENDS = [b"\n", b"\r\n", b"\r", b"\n\n", b"\x0b", b"\x00", b'"', b",", b"'", "\u2028é".encode()]
 pieces = st.lists(
     st.sampled_from([*LINE_ENDS, b"abc", b" ", b"x" * 40]) | st.text().map(str.encode), max_size=30
 )
+smallness = st.sampled_from([0, 256 << 10])
 same_folder = settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
 
 
 def read(path, **params):
-    return [line for batch in file_reader(file_path=path, **params) for line in batch.to_list()]
+    return [line for batch in file_reader(file_path=path, **params) for line in batch]
 
 
 def expected(data: bytes) -> list[str]:
-    text = data.removeprefix(b"\xef\xbb\xbf").decode()
-    lines = text.split("\n")
+    lines = data.removeprefix(b"\xef\xbb\xbf").decode().split("\n")
     last = lines.pop()
     return [line.removesuffix("\r") for line in lines] + ([last] if last else [])
 
 
-@given(parts=pieces, block=st.sampled_from([1, 3, 7, 64, 4 << 20]))
+@given(parts=pieces, block=st.sampled_from([1, 3, 7, 64, 4 << 20]), small=smallness)
 @same_folder
-def test_a_file_is_split_at_newlines_only(tmp_path_factory, parts, block):
-    """Any text gives the lines that S3.6 says, however small the blocks are."""
+def test_a_file_is_split_at_newlines_only(tmp_path_factory, parts, block, small):
+    """Any text gives the lines that S3.6 says, however small the blocks are, with Polars and without."""
     data = b"".join(parts)
     path = tmp_path_factory.mktemp("text") / "x.txt"
     path.write_bytes(data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "BLOCK", block)
+        patch.setattr(text, "SMALL", small)
         assert read(path) == expected(data)
+        assert {type(batch) for batch in file_reader(file_path=path)} <= (
+            {pl.Series, list} if small else {pl.Series}
+        )
 
 
-@given(parts=pieces, block=st.sampled_from([1, 5, 64]))
+@given(parts=pieces, block=st.sampled_from([1, 5, 64]), small=smallness)
 @same_folder
-def test_standard_input_gives_the_same_lines(parts, block):
+def test_standard_input_gives_the_same_lines(parts, block, small):
     """A stream without a size is split as a file is."""
     data = b"".join(parts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "BLOCK", block)
+        patch.setattr(text, "SMALL", small)
         patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
         assert read(Path("-")) == expected(data)
 
 
 @given(
-    batches=st.lists(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r")), max_size=5))
+    batches=st.lists(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r")), max_size=5)),
+    form=st.sampled_from([list, lambda b: pl.Series("line", b, dtype=pl.String)]),
 )
 @same_folder
-def test_what_is_written_is_read_again(tmp_path_factory, batches):
+def test_what_is_written_is_read_again(tmp_path_factory, batches, form):
     """Lines come back byte for byte, quotes, commas and NUL included."""
     path = tmp_path_factory.mktemp("text") / "x.txt"
-    file_writer((pl.Series("line", b, dtype=pl.String) for b in batches), file_path=path)
+    file_writer(map(form, batches), file_path=path)
     lines = [line for b in batches for line in b]
     assert path.read_bytes() == "".join(f"{line}\n" for line in lines).encode()
     assert read(path) == lines
 
 
-def test_lines_of_a_user_are_written_as_they_are(tmp_path):
+@pytest.mark.parametrize("form", [list, pl.Series])
+def test_lines_of_a_user_are_written_as_they_are(tmp_path, form):
     """A newline within a line is kept, and null is an empty line."""
-    file_writer([pl.Series(["a\nb", None, '"q",\r', ""])], file_path=tmp_path / "x", context=Context())
+    file_writer([form(["a\nb", None, '"q",\r', ""])], file_path=tmp_path / "x", context=Context())
     assert (tmp_path / "x").read_bytes() == b'a\nb\n\n"q",\r\n\n'
 
 
+@pytest.mark.parametrize("small", [0, 256 << 10])
 @pytest.mark.parametrize("block", [1, 16, 17, 18, 4096, 4 << 20])
-def test_bytes_that_are_not_utf8_name_their_line(tmp_path, monkeypatch, block):
+def test_bytes_that_are_not_utf8_name_their_line(tmp_path, monkeypatch, block, small):
     """The line number is exact on both sides of a block's border."""
+    monkeypatch.setattr(text, "SMALL", small)
     monkeypatch.setattr(blocks, "BLOCK", block)
     path = tmp_path / "bad.txt"
     for bad in (1, 2, 3, 999):
@@ -156,7 +165,7 @@ def test_a_pipe_is_read_as_its_lines_arrive(tmp_path):
     thread = threading.Thread(target=feed)
     thread.start()
     stream = file_reader(file_path=path)
-    assert next(stream).to_list() == ["one", "two"]
+    assert list(next(stream)) == ["one", "two"]
     seen.set()
     assert [line for batch in stream for line in batch] == ["three"]
     thread.join()

@@ -16,7 +16,7 @@ def rows(*, context: Context) -> Iterator[dict[str, Any]]:
     yield {"a": 1, "b": 2, "c": 3}
 
 
-@operator(columns=lambda params: params["keys"])
+@operator(columns=lambda params, _wanted: params["keys"])
 def pick(rows: Iterable[dict[str, Any]], *, keys: list[str]) -> Iterator[dict[str, Any]]:
     return ({k: row[k] for k in keys} for row in rows)
 
@@ -59,7 +59,30 @@ def test_a_stream_that_is_kept_has_all_columns():
     assert result.outputs["rows"] == [{"a": 1, "b": 2, "c": 3}]
 
 
-@operator(columns=lambda params: params["no such parameter"])
+@operator(columns=lambda params, wanted: None if wanted is None else [params["by"], *wanted])
+def ordered(rows: list[dict[str, Any]], *, by: str) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda row: row[by])
+
+
+def test_what_is_passed_on_is_needed_as_far_as_consumers_need_it():
+    """An operator that passes columns on needs its own and what is wanted of its output, over any number of nodes."""
+    one = node(pick, id="one", keys=["a"], inputs={"rows": "second"})
+    first = node(ordered, id="first", by="b", inputs={"rows": "rows"})
+    second = node(ordered, id="second", by="c", inputs={"rows": "first"})
+    assert run(first, second, one) == ("b", "c", "a")
+
+
+def test_what_is_passed_on_to_somebody_who_may_look_at_all_is_all():
+    """A consumer far down that says nothing gets every column; so does the caller, as what nobody reads is kept."""
+    first = node(ordered, id="first", by="b", inputs={"rows": "rows"})
+    one = node(pick, id="one", keys=["a"], inputs={"rows": "first"})
+    other = node(everything, id="other", inputs={"rows": "first"})
+    assert run(first, one, other) is None
+    SEEN.clear()
+    assert run(first) is None
+
+
+@operator(columns=lambda params, _wanted: params["no such parameter"])
 def careless(rows: Iterable[dict[str, Any]]) -> int:
     return sum(1 for _ in rows)
 

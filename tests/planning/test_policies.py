@@ -91,7 +91,7 @@ def test_target_is_another_word_for_backend(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "policy", ["retry: 3", "retry: { max_attempts: 2 }", "timeout: 5s", "cache: true", "batch: 10"]
+    "policy", ["retry: 3", "retry: { max_attempts: 2 }", "timeout: 5s", "cache: true"]
 )
 @pytest.mark.parametrize("place", ["node", "defaults"])
 def test_what_this_version_cannot_do_is_refused_at_its_key(tmp_path: Path, policy: str, place: str) -> None:

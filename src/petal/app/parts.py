@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from petal.app.session import Session, absolute, clash_findings, project_of
-from petal.authoring.pipeline import Authored, Entry, author
+from petal.authoring.pipeline import Authored, author
 from petal.code.loader import beneath, load_file, operators_in
 from petal.config.decode import decode
 from petal.config.places import Places
@@ -39,14 +39,14 @@ class FileSource:
 class PythonSource:
     """Places in Python: where each node's operator is defined."""
 
-    def __init__(self, places: tuple[Location | None, ...], file: str | None = None) -> None:
+    def __init__(self, authored: Authored, file: str | None = None) -> None:
         self.file = file
-        self._places = places
+        self._authored = authored
 
     def locate(self, path: tuple[str | int, ...], *, key: bool = False) -> Location | None:  # noqa: ARG002
         """Find the operator of the node that a path leads to."""
         if len(path) > 1 and path[0] == "nodes":
-            return self._places[int(path[1])]
+            return self._authored.place(int(path[1]))
         return Location(self.file) if self.file else None
 
 
@@ -86,22 +86,21 @@ class PartHolder:
 class OwnScope:
     """The operators that a pipeline written in Python is made of (a :class:`petal.plugin.registry.Lookup`)."""
 
-    def __init__(self, entries: dict[str, Entry]) -> None:
-        self._entries = entries
+    def __init__(self, operators: dict[str, Operator]) -> None:
+        self._operators = operators
 
     def find(self, name: str) -> Operator | None:
         """Return the operator of that name."""
-        entry = self._entries.get(name)
-        return None if entry is None else Operator(entry.spec, entry.target, entry.origin)
+        return self._operators.get(name)
 
     def origin(self, name: str) -> str | None:
         """Return where an operator came from."""
-        entry = self._entries.get(name)
-        return None if entry is None else entry.origin
+        found = self._operators.get(name)
+        return None if found is None else found.origin
 
     def names(self) -> list[str]:
         """Return all names."""
-        return list(self._entries)
+        return list(self._operators)
 
 
 class Parts:
@@ -234,7 +233,7 @@ class Parts:
         names = self._session.scopes(OwnScope(authored.operators), named)
         return LoadedPart(
             authored.spec,
-            PythonSource(authored.places, file),
+            PythonSource(authored, file),
             names,
             folder,
             root=root or folder,

@@ -29,7 +29,7 @@ def operator(
     *,
     name: str | None = ...,
     outputs: Callable[[dict[str, Any]], Iterable[str]] | None = ...,
-    columns: Callable[[dict[str, Any]], Iterable[str] | None] | None = ...,
+    columns: Callable[[dict[str, Any], list[str] | None], Iterable[str] | None] | None = ...,
     rowwise: bool | None = ...,
     effects: str | None = ...,
 ) -> Callable[[F], F]: ...
@@ -38,7 +38,7 @@ def operator(
     *,
     name: str | None = None,
     outputs: Callable[[dict[str, Any]], Iterable[str]] | None = None,
-    columns: Callable[[dict[str, Any]], Iterable[str] | None] | None = None,
+    columns: Callable[[dict[str, Any], list[str] | None], Iterable[str] | None] | None = None,
     rowwise: bool | None = None,
     effects: str | None = None,
 ) -> Any:
@@ -48,8 +48,9 @@ def operator(
         fn: The function or class; positional arguments are inputs, keyword-only ones parameters.
         name: The type name used in files, instead of the function's name in CamelCase.
         outputs: Called with the parameters, returns the names of the output ports where they depend on them.
-        columns: Called with the parameters, returns the columns of its first input that the operator looks at, or
-            None for all; a reader whose consumers all say so reads no others (its ``Context.columns``).
+        columns: Called with the parameters and the columns that are wanted of the operator's output (None for
+            all), returns those that it needs of its first input, or None for all; `a.b` may stand for a field of
+            `a`. A reader whose consumers all say so reads no others (its ``Context.columns``).
         rowwise: Whether each output row depends on its own input row alone (lets ``batch`` cut its input).
         effects: What a second execution would do: ``pure``, ``idempotent`` or ``once``.
 
@@ -187,7 +188,12 @@ def timeout(limit: float | str) -> Callable[[F], F]:
 def batch(fn: F) -> F: ...
 @overload
 def batch(
-    *, size: int = ..., in_flight: int = ..., ordered: bool = ..., over: str | None = ...
+    *,
+    size: int = ...,
+    in_flight: int = ...,
+    ordered: bool = ...,
+    over: str | None = ...,
+    max_bytes: int | None = ...,
 ) -> Callable[[F], F]: ...
 def batch(
     fn: F | None = None,
@@ -196,6 +202,7 @@ def batch(
     in_flight: int = 1,
     ordered: bool = True,
     over: str | None = None,
+    max_bytes: int | None = None,
 ) -> Any:
     """Cut an operator's stream into calls of their own, several at a time.
 
@@ -205,11 +212,14 @@ def batch(
         in_flight: Calls at a time.
         ordered: Whether rows keep their order.
         over: The stream input that is cut, where there are several.
+        max_bytes: Bytes per call at most, as far as rows can be told apart: one row is never cut.
     """
-    for label, number in (("size", size), ("in_flight", in_flight)):
+    for label, number in (("size", size), ("in_flight", in_flight), ("max_bytes", max_bytes)):
+        if label == "max_bytes" and number is None:
+            continue
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:
             raise DefinitionError(f"{label} is {number!r}", hint=f"{label} is a whole number, 1 or more")
-    return _bare(fn, _policy("batch", batch=Batch(size, in_flight, ordered, over)))
+    return _bare(fn, _policy("batch", batch=Batch(size, in_flight, ordered, over, max_bytes)))
 
 
 def _policy(decorator: str, **policy: Any) -> Callable[[F], F]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from os.path import basename
+from types import FunctionType
 from typing import Any, TypeAlias
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from petal.errors import DefinitionError, Location
+from petal.plugin.registry import Operator
 from petal.spec.memory import without_collection
 from petal.spec.operator import OperatorSpec, camel_case
 from petal.spec.pipeline import ID_PATTERN, MISSING, NodeSpec, PipelineSpec
@@ -38,14 +40,6 @@ class Node(Struct, frozen=True, gc=False):
 Source: TypeAlias = str | Node | Callable[..., Any]
 
 
-class Entry(Struct, frozen=True, gc=False):
-    """An operator of a pipeline written in Python: its description, its object, and where it stands."""
-
-    spec: OperatorSpec
-    target: Any
-    origin: str
-
-
 class Authored(Struct, frozen=True):
     """A pipeline written in Python.
 
@@ -53,14 +47,20 @@ class Authored(Struct, frozen=True):
         spec: What it says.
         operators: Its own operators by type name; library operators named by text are not among them.
         implied: Inputs that no node and nobody else gives (S2.2).
-        places: Where each node was written, by position.
+        written: Where the nodes that name an operator by text were written, by position.
     """
 
     spec: PipelineSpec
-    operators: dict[str, Entry]
-    implied: frozenset[str] = frozenset()
-    places: tuple[Location | None, ...] = ()
-    notes: dict[str, str] = field(default_factory=dict)
+    operators: dict[str, Operator]
+    implied: frozenset[str]
+    written: dict[int, Location]
+
+    def place(self, position: int) -> Location | None:
+        """Return where the node at a position stands: where its operator is defined, or where it was written."""
+        if position in self.written:
+            return self.written[position]
+        own = self.operators.get(self.spec.nodes[position].type)
+        return Location(own.spec.file, own.spec.line, 1) if own is not None and own.spec.file else None
 
 
 def node(
@@ -129,12 +129,12 @@ def author(items: Iterable[Any], name: str) -> Authored:
     Raises:
         DefinitionError: An item is no operator, or two have one id.
     """
-    entries: dict[str, Entry] = {}
+    operators: dict[str, Operator] = {}
     by_object: dict[int, str] = {}
     nodes: list[NodeSpec] = []
-    where: list[Location | None] = []
-    ids: set[str] = set()
     specs: list[OperatorSpec | None] = []
+    written: dict[int, Location] = {}
+    ids: set[str] = set()
     for item in items:
         placed = item if isinstance(item, Node) else _bare(item)
         if placed.id in ids:
@@ -144,20 +144,21 @@ def author(items: Iterable[Any], name: str) -> Authored:
                 code="duplicate-id",
             )
         ids.add(placed.id)
-        type_name, spec = _type_of(placed, entries, by_object)
+        if placed.file:
+            written[len(nodes)] = Location(placed.file, placed.line, 1)
+        type_name, spec = _type_of(placed, operators, by_object)
         specs.append(spec)
         nodes.append(
             NodeSpec(placed.id, type_name, placed.params, placed.inputs, placed.after, placed.policies)
         )
-        where.append(_place(placed, spec))
     inputs, implied = _implied(nodes, specs, ids)
-    plugins = _plugins(entries)
+    plugins = _plugins(operators)
     pipeline = PipelineSpec(name=name, plugins=plugins, inputs=inputs, nodes=tuple(nodes))
-    return Authored(pipeline, entries, implied, tuple(where))
+    return Authored(pipeline, operators, implied, written)
 
 
 def _bare(item: Any) -> Node:
-    if not inspect.isfunction(item) and not isinstance(item, type):
+    if not isinstance(item, FunctionType | type):
         hint = (
             "write node('Name', id=...)"
             if isinstance(item, str)
@@ -194,7 +195,7 @@ def _id_of(source: Any) -> str:
 
 
 def _type_of(
-    placed: Node, entries: dict[str, Entry], by_object: dict[int, str]
+    placed: Node, operators: dict[str, Operator], by_object: dict[int, str]
 ) -> tuple[str, OperatorSpec | None]:
     """Return the type name of a node, entering its operator under it."""
     target = placed.operator
@@ -202,37 +203,33 @@ def _type_of(
         return target, None
     known = by_object.get(id(target))
     if known is not None:
-        return known, entries[known].spec
+        return known, operators[known].spec
     spec = describe(target)
     type_name = spec.name
     if (
-        "<" in spec.ref or type_name in entries
+        "<" in spec.ref or type_name in operators
     ):  # a lambda or nested function has no name of its own to be found by
-        if type_name in entries and "<" not in spec.ref:
-            first = entries[type_name].spec
+        if type_name in operators and "<" not in spec.ref:
+            first = operators[type_name].spec
             raise DefinitionError(
                 f"two operators are called {type_name}: {first.ref} and {spec.ref}",
                 hint="rename one: @operator(name=...)",
                 code="operator-clash",
             )
-        if type_name in entries or not type_name.isidentifier():
+        if type_name in operators or not type_name.isidentifier():
             type_name = camel_case(placed.id)
-            if type_name in entries:
+            if type_name in operators:
                 type_name = placed.id
             spec = msgspec.structs.replace(spec, name=type_name)
+    origin = _origin_of_file(spec.file) if spec.file else spec.ref.partition(":")[0]
     by_object[id(target)] = type_name
-    entries[type_name] = Entry(spec, target, _origin(spec))
+    operators[type_name] = Operator(spec, target, origin)
     return type_name, spec
 
 
-def _origin(spec: OperatorSpec) -> str:
-    return f"./{basename(spec.file)}" if spec.file else spec.ref.partition(":")[0]
-
-
-def _place(placed: Node, spec: OperatorSpec | None) -> Location | None:
-    if spec is not None and spec.file:
-        return Location(spec.file, spec.line, 1)
-    return Location(placed.file, placed.line, 1) if placed.file else None
+@lru_cache(256)
+def _origin_of_file(file: str) -> str:
+    return f"./{basename(file)}"
 
 
 def _implied(
@@ -247,10 +244,10 @@ def _implied(
         for port in spec.inputs:
             name = port.name
             if (
-                port.variadic
+                (name in ids and name != placed.id)
+                or port.variadic
                 or name in placed.inputs
                 or name in placed.params
-                or (name in ids and name != placed.id)
             ):
                 continue
             if port.default is MISSING:
@@ -276,11 +273,11 @@ def _same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-def _plugins(entries: dict[str, Entry]) -> tuple[str, ...]:
+def _plugins(operators: dict[str, Operator]) -> tuple[str, ...]:
     """Name the Python files and modules that a pipeline file needs to find these operators (S7.3)."""
     found: dict[str, None] = {}
     for module_name, file in dict.fromkeys(
-        (e.spec.ref.partition(":")[0], e.spec.file) for e in entries.values()
+        (o.spec.ref.partition(":")[0], o.spec.file) for o in operators.values()
     ):
         module = sys.modules.get(module_name)
         name = getattr(module, "__name__", "")

@@ -89,7 +89,10 @@ def policy_text(name: str, value: Any) -> str:
     if isinstance(value, float | int) and name == "timeout":
         return duration_text(float(value))
     if name == "batch":
-        return f"{value.size} rows, {value.in_flight} in flight"
+        limit = f" or {value.max_bytes:,} bytes" if value.max_bytes else ""
+        return (
+            f"{value.size} rows{limit}, {value.in_flight} in flight{'' if value.ordered else ', any order'}"
+        )
     return str(getattr(value, "value", value))
 
 

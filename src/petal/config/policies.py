@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _RETRY_KEYS = ("max_attempts", "delay", "backoff", "max_delay", "jitter", "retry_on", "abort_on")
 _CACHE_KEYS = ("ttl", "version", "depends_on")
-_BATCH_KEYS = ("size", "in_flight", "ordered", "over")
+_BATCH_KEYS = ("size", "in_flight", "ordered", "over", "max_bytes")
 _DURATION = "a number of seconds or text like '30s'"
 #: No count of attempts, rows or calls is larger.
 _MOST = 1_000_000_000
@@ -168,6 +168,7 @@ def _batch(part: Part, key: str, value: Any) -> Batch | bool | None:
         "in_flight": _count(block, "in_flight", "it is the number of calls at a time: 1 or more"),
         "ordered": block.flag("ordered"),
         "over": block.fixed_text("over", "bad-policy"),
+        "max_bytes": _count(block, "max_bytes", "it is the number of bytes per call: 1 or more"),
     }
     return Batch(**_said(said))
 

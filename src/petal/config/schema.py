@@ -195,6 +195,7 @@ def _policy_parts() -> dict[str, Schema]:
         "in_flight": {**count, "default": 1, "description": "Calls at a time."},
         "ordered": {**flag, "default": True, "description": "Whether rows keep their order."},
         "over": {"type": "string", "minLength": 1, "description": "The stream input that is cut."},
+        "max_bytes": {**count, "description": "Bytes per call at most."},
     }
     return {
         "duration": _either(

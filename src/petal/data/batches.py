@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from petal.data.records import as_dict, is_mapping_type, is_record, is_record_class
+from petal.data.columns import column_of, dtype_of, is_settled, schema_of
+from petal.data.records import as_dict, is_record
 from petal.errors import RowError
+from petal.spec.rows import declared_record, is_mapping_type, is_record_class
 
 #: Rows in a batch that is made of items.
 BATCH_ROWS = 8192
-_NOTHING = object()
 
 
 def is_scalar(element: object) -> bool:
@@ -21,48 +22,101 @@ def is_scalar(element: object) -> bool:
         and not is_record_class(element)
         and not is_mapping_type(element)
         and element is not object
+        and element is not Any
     )
 
 
-def chunked(rows: Iterator[Any], element: object, size: int | None = None) -> Iterator[Any]:
-    """Gather items into batches; the first batch of records fixes their schema (S3.5)."""
-    make = BatchMaker(element)
-    size = size or BATCH_ROWS
-    while piece := list(islice(rows, size)):
-        yield make(piece)
+def chunked(rows: Iterator[Any], make: BatchMaker, *, lists: bool = False) -> Iterator[Any]:
+    """Gather items into batches; the first batch of records fixes their schema (S3.5).
+
+    Where the fields of records are declared, a stream without rows is one batch without rows: its columns are known.
+
+    Args:
+        rows: The items.
+        make: Makes a batch of a list of them.
+        lists: Whether a list of text may stay a list.
+    """
+    piece = list(islice(rows, BATCH_ROWS))
+    if not piece and (empty := make.empty()) is not None:
+        yield empty
+    while piece:
+        yield piece if lists and make.is_text(piece) else make(piece)
+        piece = list(islice(rows, BATCH_ROWS))
 
 
 class BatchMaker:
-    """Makes one batch after another of lists of rows, all with one schema."""
+    """Makes one batch after another of lists of rows, all with one schema.
+
+    Args:
+        element: What the rows are declared to be; the fields of a record have their types from there.
+    """
 
     def __init__(self, element: object) -> None:
         self._element = element
-        self._dtype: Any = _NOTHING
-        self._schema: dict[str, Any] | None = None
+        self._dtype: Any = None
+        self._schema: dict[str, Any] = {}
+        self._declared: dict[str, Any] = {}
+        self._started = False
         self._done = 0
 
     def __call__(self, rows: list[Any]) -> Any:
-        """Return a Series of scalars or a DataFrame of records."""
+        """Return a Series of scalars or a DataFrame of records.
+
+        Raises:
+            RowError: A row does not fit what is declared, or those before it.
+        """
+        self._start()
         batch = self._frame(rows) if self._schema or is_record(rows[0]) else self._series(rows)
         self._done += len(rows)
         return batch
 
+    def empty(self) -> Any:
+        """Return a batch without rows, or None where the columns are not declared."""
+        if declared_record(self._element) is None:
+            return None
+        import polars as pl
+
+        self._start()
+        return pl.DataFrame(schema={n: t if t is not None else pl.Null for n, t in self._schema.items()})
+
+    def no_values(self) -> Any:
+        """Return a Series without rows, of the declared type."""
+        import polars as pl
+
+        self._start()
+        return pl.Series("", [], dtype=self._dtype)
+
+    def is_text(self, rows: list[Any]) -> bool:
+        """Whether the rows are text alone, as is declared; they are counted then, as if a batch were made."""
+        if self._element is not str or set(map(type, rows)) != {str}:
+            return False
+        self._done += len(rows)
+        return True
+
+    def _start(self) -> None:
+        """Learn from the declared type what it says of columns."""
+        if self._started:
+            return
+        self._started = True
+        self._declared = schema_of(self._element)
+        self._schema = dict(self._declared)
+        self._dtype = None if self._schema else dtype_of(self._element)
+
     def _series(self, rows: list[Any]) -> Any:
         import polars as pl
 
-        if self._dtype is _NOTHING:
-            self._dtype = _dtypes(pl).get(self._element)
         try:
-            series = pl.Series("", rows, dtype=self._dtype, strict=True)
-        except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
-            raise self._bad_value(rows, error) from None
-        if self._dtype is None and series.dtype != pl.Null:
-            if series.dtype == pl.Object:
-                raise RowError(
-                    f"row {self._done + 1} holds a {type(rows[0]).__name__}, which no batch can hold",
-                    row=self._done + 1,
-                    hint="yield text, numbers, dates or records (dicts); or let the consumer take `Iterable[...]`",
-                )
+            series = column_of("", rows, self._dtype)
+        except ValueError as error:
+            raise self._bad_value(rows, error) from error
+        if series.dtype == pl.Object:
+            at, value = next((i, r) for i, r in enumerate(rows, self._done + 1) if r is not None)
+            raise RowError(
+                f"row {at} holds a {type(value).__name__}, which no batch can hold",
+                row=at,
+                hint="yield text, numbers, dates or records (dicts); or let the consumer take `Iterable[...]`",
+            )
+        if is_settled(series.dtype):
             self._dtype = series.dtype
         return series
 
@@ -81,47 +135,35 @@ class BatchMaker:
         import polars as pl
 
         dicts: list[dict[str, Any]] = []
-        for i, row in enumerate(rows):
-            if not is_record(row):
+        for number, row in enumerate(rows, self._done + 1):
+            if type(row) is not dict and not is_record(row):
                 raise RowError(
-                    f"row {self._done + i + 1} is {row!r:.80}, but the rows before it are records",
-                    row=self._done + i + 1,
+                    f"row {number} is {row!r:.80}, but the rows before it are records",
+                    row=number,
                     hint="yield rows of one kind",
                 )
             dicts.append(row if type(row) is dict else as_dict(row))
-        if self._schema is None:
-            self._schema = dict.fromkeys(k for row in dicts for k in row)
-        else:
+        if self._done and self._schema:
             self._check_fields(dicts)
+        else:
+            self._schema |= dict.fromkeys(k for row in dicts for k in row if k not in self._schema)
         if not self._schema:
             return pl.DataFrame(dicts)
         return pl.DataFrame([self._column(name, dicts) for name in self._schema])
 
     def _column(self, name: str, dicts: list[dict[str, Any]]) -> Any:
         """Make one column; one that has been empty so far takes the type of its first values."""
-        import polars as pl
-
-        assert self._schema is not None
         known = self._schema[name]
         values = [row.get(name) for row in dicts]
         try:
-            if (
-                known is not None
-                and known.is_nested()
-                and not _fits(pl.Series(values, strict=True).dtype, known)
-            ):
-                raise TypeError(f"the values inside `{name}` are of other types than before")
-            column = pl.Series(name, values, dtype=known, strict=True)
-            if known is not None and column.dtype != known:
-                raise TypeError(f"`{name}` is {column.dtype}, but was {known}")
-        except (TypeError, ValueError, OverflowError, AttributeError, pl.exceptions.PolarsError) as error:
+            column = column_of(name, values, known)
+        except ValueError as error:
             raise self._bad_field(name, values, known) from error
-        if known is None and column.dtype != pl.Null:
+        if known is None and is_settled(column.dtype):
             self._schema[name] = column.dtype
         return column
 
     def _check_fields(self, dicts: list[dict[str, Any]]) -> None:
-        assert self._schema is not None
         known = self._schema.keys()
         for i, row in enumerate(dicts):
             if not row.keys() <= known:
@@ -137,58 +179,29 @@ class BatchMaker:
     def _bad_field(self, name: str, values: list[Any], known: Any) -> RowError:
         at = _first_misfit(values, known) or 0
         number = self._done + at + 1
+        declared = self._declared.get(name) is not None
+        what = f"`{self._element_name()}.{name}`" if declared else "the rows before it"
         return RowError(
-            f"row {number}, field `{name}`: {values[at]!r:.80} does not fit the rows before it",
+            f"row {number}, field `{name}`: {values[at]!r:.80} does not fit {what}",
             row=number,
             field=name,
-            hint="give the field one type in every record, or declare a record type",
+            hint="correct the data, or declare the field's type as wide as the data is"
+            if declared
+            else "give the field one type in every record, or declare a record type",
         )
+
+    def _element_name(self) -> str:
+        return getattr(declared_record(self._element), "__name__", str(self._element))
 
 
 def _first_misfit(values: list[Any], known: Any) -> int | None:
     """Return the position of the first value that does not fit those before it, or a known type."""
-    import polars as pl
-
     for i, value in enumerate(values):
         if value is None:
             continue
         try:
-            found = pl.Series("", [value], strict=True).dtype
-        except Exception:
+            found = column_of("", [value], known).dtype
+        except ValueError:
             return i
-        if known is None or known == pl.Null:
-            known = found
-        elif not _fits(found, known):
-            return i
+        known = found if is_settled(found) else known
     return None
-
-
-def _fits(found: Any, known: Any) -> bool:
-    """Whether a column of one type holds values of another exactly; whole numbers fit among numbers."""
-    import polars as pl
-
-    if found in (known, pl.Null) or (found.is_integer() and known.is_float()):
-        return True
-    if isinstance(found, pl.Struct) and isinstance(known, pl.Struct):
-        fields = {f.name: f.dtype for f in known.fields}
-        return all(f.name in fields and _fits(f.dtype, fields[f.name]) for f in found.fields)
-    if isinstance(found, pl.List) and isinstance(known, pl.List):
-        return _fits(found.inner, known.inner)
-    return bool(found == pl.Boolean and known.is_integer())
-
-
-def _dtypes(pl: Any) -> dict[object, Any]:
-    import datetime
-    import decimal
-
-    return {
-        str: pl.String,
-        int: pl.Int64,
-        float: pl.Float64,
-        bool: pl.Boolean,
-        bytes: pl.Binary,
-        datetime.date: pl.Date,
-        datetime.time: pl.Time,
-        datetime.timedelta: pl.Duration,
-        decimal.Decimal: None,
-    }

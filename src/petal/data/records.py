@@ -7,31 +7,16 @@ import re
 import typing
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from types import NoneType
 from typing import Any
 
 import msgspec
 
 from petal.errors import RowError
 from petal.spec.pipeline import MISSING
+from petal.spec.rows import declared_record, fields_of, is_mapping_type, is_record_class, members, plain_type
 
 _AT = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
-
-
-def is_record_class(element: object) -> bool:
-    """Whether an element type is a class with declared fields that is not a dict at run time."""
-    return isinstance(element, type) and (
-        issubclass(element, msgspec.Struct)
-        or dataclasses.is_dataclass(element)
-        or (issubclass(element, tuple) and hasattr(element, "_fields"))
-    )
-
-
-def is_mapping_type(element: object) -> bool:
-    """Whether an element type is a plain mapping: ``dict``, ``dict[str, Any]``, ``Mapping``, a TypedDict."""
-    origin = typing.get_origin(element) or element
-    if typing.is_typeddict(origin):
-        return True
-    return isinstance(origin, type) and issubclass(origin, typing.Mapping)
 
 
 def as_dict(row: Any) -> dict[str, Any]:
@@ -57,38 +42,113 @@ def is_record(row: Any) -> bool:
     )
 
 
-def converter(given: object, wanted: object) -> Callable[[Iterator[Any]], Iterator[Any]] | None:
+def converter(
+    given: object, wanted: object, *, from_batches: bool = False
+) -> Callable[[Iterator[Any]], Iterator[Any]] | None:
     """Return what turns rows of one element type into rows of another, or None when they pass as they are.
 
     Args:
         given: The element type on the producer's side, or MISSING.
         wanted: The element type on the consumer's side, or MISSING.
+        from_batches: Whether the rows come from batches, so that every record is a dict with all fields.
     """
-    if wanted is MISSING or given == wanted:
+    record = declared_record(wanted)
+    if wanted is MISSING or (given == wanted and not (from_batches and record is not None)):
         return None
-    if is_record_class(wanted) or typing.is_typeddict(wanted):
-        return lambda rows: _to_class(rows, wanted)
-    if is_mapping_type(wanted) and is_record_class(given):
-        return lambda rows: map(as_dict, rows)
+    if record is not None:
+        return lambda rows: _to_class(rows, plain_type(wanted), record, from_batches)
+    if not from_batches and is_mapping_type(wanted):
+        if is_record_class(given):
+            return lambda rows: map(as_dict, rows)
+        if given in (MISSING, Any, object):
+            return lambda rows: (as_dict(row) if is_record(row) else row for row in rows)
     return None
 
 
-def _to_class(rows: Iterator[Any], wanted: Any) -> Iterator[Any]:
-    is_class = not typing.is_typeddict(wanted)
+def _to_class(rows: Iterator[Any], wanted: Any, record: Any, from_batches: bool) -> Iterator[Any]:
+    is_class = not typing.is_typeddict(record)
     into, make = wanted, None
-    if is_class and issubclass(wanted, tuple):  # msgspec makes a NamedTuple of a list only
-        into, make = _twin(wanted), wanted
+    if is_class and issubclass(record, tuple):  # msgspec makes a NamedTuple of a list only
+        into, make = _twin(record), record
+    shape = _is_odd(record, frozenset()) or (from_batches and bool(_optional(record)))
     number = 0
     for row in rows:
         number += 1
-        if is_class and isinstance(row, wanted):
+        if is_class and isinstance(row, record):
             yield row
             continue
         try:
-            made = msgspec.convert(row if isinstance(row, dict) else as_dict(row), into)
+            fields = row if isinstance(row, dict) else as_dict(row)
+            if shape:
+                fields = _shaped_fields(fields, record, from_batches)
+            made = msgspec.convert(fields, into, from_attributes=True)
         except (msgspec.ValidationError, TypeError, ValueError) as error:
-            raise misfit(error, wanted, number) from None
+            raise misfit(error, record, number) from None
         yield made if make is None else make(*as_dict(made).values())
+
+
+# -- what msgspec wants otherwise than a row has it ------------------------------------------------------------
+
+
+@lru_cache(1024)
+def _is_odd(record: Any, inside: frozenset[Any]) -> bool:
+    """Whether a record's rows must be shaped: it, or one inside it, renames fields, or one inside is a NamedTuple."""
+    if any(f.name != f.key for f in fields_of(record)):
+        return True
+    within = inside | {record}
+    found = [r for f in fields_of(record) for r in _records_in(f.type) if r not in within]
+    return any(_is_tuple(r) or _is_odd(r, within) for r in found)
+
+
+def _records_in(annotation: Any) -> Iterator[Any]:
+    for member in members(annotation):
+        record = declared_record(member)
+        if record is not None:
+            yield record
+        else:
+            for argument in typing.get_args(member):
+                yield from _records_in(argument)
+
+
+def _is_tuple(record: Any) -> bool:
+    return not typing.is_typeddict(record) and issubclass(record, tuple)
+
+
+@lru_cache(1024)
+def _optional(record: Any) -> frozenset[str]:
+    """Return the fields that may be absent but not None: a batch has null for them."""
+    fields = [f for f in fields_of(record) if f.default is not MISSING]
+    return frozenset(f.name for f in fields if not {NoneType, Any, object} & {*members(f.type)})
+
+
+def _shaped_fields(row: dict[str, Any], record: Any, from_batches: bool) -> dict[str, Any]:
+    """Return a row with the keys that msgspec looks for, without nulls that stand for absent fields."""
+    absent = _optional(record) if from_batches else ()
+    known = {f.name: f for f in fields_of(record)}
+    return {
+        known[k].key if k in known else k: _shaped(v, known[k].type, from_batches) if k in known else v
+        for k, v in row.items()
+        if v is not None or k not in absent
+    }
+
+
+def _shaped(value: Any, annotation: Any, from_batches: bool) -> Any:
+    if not isinstance(value, dict | list) or not any(True for _ in _records_in(annotation)):
+        return value
+    found = [m for m in members(annotation) if m is not NoneType]
+    if len(found) != 1:
+        return value
+    record, arguments = declared_record(found[0]), typing.get_args(found[0])
+    if isinstance(value, list):
+        return [_shaped(v, arguments[0], from_batches) for v in value] if arguments else value
+    if record is None:
+        return {k: _shaped(v, arguments[-1], from_batches) for k, v in value.items()} if arguments else value
+    fields = _shaped_fields(value, record, from_batches)
+    if not _is_tuple(record) or not all(
+        f.name in fields or f.default is not MISSING for f in fields_of(record)
+    ):
+        return fields
+    return [fields.get(f.name, f.default) for f in fields_of(record)]
 
 
 @lru_cache(256)

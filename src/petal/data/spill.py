@@ -2,157 +2,98 @@
 
 from __future__ import annotations
 
-import datetime
-import decimal
 import io
-import struct
 import sys
-import tempfile
-import types
-import typing
-import uuid
 from collections import deque
 from collections.abc import Iterator
-from types import NoneType
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
-import msgspec
+from petal.data.codec import Codec
+from petal.data.columns import holds_objects
 
-from petal.data.records import is_record_class
-
-_SIZE = struct.Struct("<cQ")
+__all__ = ["Codec", "Kept", "Spill"]
 
 
-_SCALARS = frozenset({str, int, float, bool, bytes, NoneType})
-#: Types of fields that come back from a codec exactly as they were.
-_EXACT = _SCALARS | {datetime.date, datetime.timedelta, decimal.Decimal, uuid.UUID}
+class _Written(NamedTuple):
+    """A piece on disk: its kind (``s`` Series, ``f`` DataFrame, ``m`` list of items), and its size in bytes."""
 
-
-class Codec:
-    """Items of one type to bytes and back, exactly as they were."""
-
-    def __init__(self, element: Any) -> None:
-        self._types = _SCALARS if element in _SCALARS else {dict if typing.is_typeddict(element) else element}
-        # Scalars are read without a type: an int among floats stays an int.
-        self._decoder: Any = msgspec.msgpack.Decoder(list if element in _SCALARS else list[element])
-        self._verify = element not in _SCALARS
-
-    def encode(self, rows: list[Any]) -> bytes | None:
-        """Return the rows as bytes; None where they would not come back as they are."""
-        if not self._types.issuperset(map(type, rows)):
-            return None
-        try:
-            data = msgspec.msgpack.encode(rows)
-            if self._verify and msgspec.msgpack.encode(self._decoder.decode(data)) != data:
-                return None
-        except (TypeError, ValueError, OverflowError, NotImplementedError, RecursionError):
-            return None
-        return data
-
-    def decode(self, data: bytes) -> Any:
-        """Return the rows."""
-        return self._decoder.decode(data)
-
-
-def codec_for(element: object) -> Codec | None:
-    """Return the codec of a list of items of this type, or None when none takes them."""
-    if element in _SCALARS or (_is_declared(element) and _is_exact(element)):
-        try:
-            return Codec(element)
-        except (TypeError, ValueError):
-            return None
-    return None
-
-
-def _is_declared(element: object) -> bool:
-    return is_record_class(element) or typing.is_typeddict(element)
-
-
-def _is_exact(kind: Any, inside: tuple[object, ...] = ()) -> bool:
-    """Whether a codec gives back exactly what it was given; not a zone's name, for one, or a tuple in an ``Any``."""
-    if kind in _EXACT or kind in inside:
-        return True
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin is typing.Annotated:
-        return _is_exact(args[0], inside)
-    if origin in (typing.Union, types.UnionType):
-        return len(args) == 2 and NoneType in args and all(_is_exact(a, inside) for a in args)
-    if origin in (list, dict):
-        return all(_is_exact(a, inside) for a in args) and (origin is list or args[0] is str)
-    if not _is_declared(kind):
-        return False
-    try:
-        hints = typing.get_type_hints(kind, include_extras=True)
-    except Exception:
-        return False
-    return all(_is_exact(h, (*inside, kind)) for h in hints.values())
+    kind: str
+    size: int
 
 
 class Spill:
-    """A queue of pieces on disk: batches as Arrow IPC, lists of items as msgpack. The file has no name."""
+    """A queue of pieces on disk: batches as Arrow IPC, lists of items as msgpack. The file has no name.
 
-    def __init__(self, folder: str | None, codec: Codec | None) -> None:
+    A piece that no codec takes exactly keeps its place in the queue, in memory.
+    """
+
+    def __init__(self, folder: str | None, codec: Codec) -> None:
+        import tempfile  # with shutil and random, 3 ms that only a stream that spills pays for
+
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder, buffering=1 << 16)  # noqa: SIM115
         self._codec = codec
         self._read_at = 0
         self._write_at = 0
-        self.pieces = 0
+        self._queue: deque[Any] = deque()
 
-    def put(self, piece: Any) -> bool:
-        """Write a piece behind the others; False when no codec takes it."""
+    @property
+    def pieces(self) -> int:
+        """How many pieces there are."""
+        return len(self._queue)
+
+    def put(self, piece: Any) -> None:
+        """Write a piece behind the others."""
         kind, data = self._encode(piece)
         if data is None:
-            return False
+            self._queue.append(piece)
+            return
         self._file.seek(self._write_at)
-        self._file.write(_SIZE.pack(kind, len(data)))
         self._file.write(data)
         self._write_at = self._file.tell()
-        self.pieces += 1
-        return True
+        self._queue.append(_Written(kind, len(data)))
 
     def take(self) -> Any:
         """Read the first piece and forget it."""
+        piece = self._queue.popleft()
+        if type(piece) is not _Written:
+            return piece
         self._file.seek(self._read_at)
-        kind, size = _SIZE.unpack(self._file.read(_SIZE.size))
-        data = self._file.read(size)
+        data = self._file.read(piece.size)
         self._read_at = self._file.tell()
-        self.pieces -= 1
-        if not self.pieces:
+        if self._read_at == self._write_at:
             self._read_at = self._write_at = 0
             self._file.truncate(0)
-        return self._decode(kind, data)
+        return self._decode(piece.kind, data)
 
     def close(self) -> None:
         """Give the disk space back."""
         self._file.close()
+        self._queue.clear()
 
     def __del__(self) -> None:
         file = getattr(self, "_file", None)
         if file is not None:  # nobody read what was kept
             file.close()
 
-    def _encode(self, piece: Any) -> tuple[bytes, Any]:
+    def _encode(self, piece: Any) -> tuple[str, Any]:
         polars = sys.modules.get("polars")
         if polars is not None and isinstance(piece, polars.Series | polars.DataFrame):
             is_series = isinstance(piece, polars.Series)
             frame = piece.to_frame() if is_series else piece
+            if any(map(holds_objects, frame.dtypes)):
+                return "", None
             buffer = io.BytesIO()
-            try:
-                frame.write_ipc_stream(buffer, compression="zstd")
-            except polars.exceptions.PolarsError:  # Python objects in a column
-                return b"", None
-            return (b"s" if is_series else b"f"), buffer.getbuffer()
-        data = self._codec.encode(piece) if self._codec is not None and isinstance(piece, list) else None
-        return b"m", data
+            frame.write_ipc_stream(buffer, compression="zstd")
+            return ("s" if is_series else "f"), buffer.getbuffer()
+        return "m", self._codec.encode(piece) if isinstance(piece, list) else None
 
-    def _decode(self, kind: bytes, data: bytes) -> Any:
-        if kind == b"m":
-            assert self._codec is not None
+    def _decode(self, kind: str, data: bytes) -> Any:
+        if kind == "m":
             return self._codec.decode(data)
         import polars as pl
 
         frame = pl.read_ipc_stream(io.BytesIO(data))
-        return frame.to_series(0) if kind == b"s" else frame
+        return frame.to_series(0) if kind == "s" else frame
 
 
 class Kept:
@@ -166,7 +107,7 @@ class Kept:
 
     def __init__(self, folder: str | None, element: object, window: int = 64) -> None:
         self._folder = folder
-        self._codec = codec_for(element)
+        self._codec = Codec(element)
         self._window = window
         self._memory: deque[Any] = deque()
         self._spill: Spill | None = None
@@ -180,18 +121,7 @@ class Kept:
             return
         if self._spill is None:
             self._spill = Spill(self._folder, self._codec)
-        if not self._spill.put(piece):
-            self._drain_to_memory()
-            self._memory.append(piece)
-
-    def _drain_to_memory(self) -> None:
-        """No codec takes the rows: all of them stay in memory, in order."""
-        if self._spill is not None:
-            while self._spill.pieces:
-                self._memory.append(self._spill.take())
-            self._spill.close()
-            self._spill = None
-        self._window = sys.maxsize
+        self._spill.put(piece)
 
     def pieces(self) -> Iterator[Any]:
         """Give the pieces in order; once."""

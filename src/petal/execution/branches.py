@@ -71,7 +71,7 @@ class Trunk:
         spills: For each consumer, whether its rows may go to disk.
         waited_for: Whether somebody waits for the whole stream, so that marked buffers must never hold it up.
         wanted: Whether the stream is kept, so that it goes on when nobody reads it any more.
-        codec: Codec of lists of items (``codec_for``), None where none takes them.
+        codec: Codec of lists of items, None where nothing is declared of them.
         folder: Where to spill, None for the temporary folder.
         stop: Not empty when the run is being stopped.
     """
@@ -92,7 +92,7 @@ class Trunk:
         self._wanted = wanted or waited_for
         self._last_failed = False
         self.cancelled = False
-        self._codec = codec
+        self._codec = codec or Codec()
         self._folder = folder
         self._stop = stop if stop is not None else []
         self._window = window or WINDOW
@@ -137,10 +137,7 @@ class Trunk:
     def _to_disk(self, branch: Branch, piece: Any) -> None:
         if branch.spill is None:
             branch.spill = Spill(self._folder, self._codec)
-        if not branch.spill.put(piece):
-            while branch.spill.pieces:
-                branch.queue.append(branch.spill.take())
-            branch.queue.append(piece)
+        branch.spill.put(piece)
 
     def finish(self, *, broken: bool = False, cancelled: bool = False) -> None:
         """Say that there is no more, whether that is the true end, and if not, whether nothing failed."""

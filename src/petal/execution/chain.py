@@ -13,6 +13,7 @@ from petal.data.batches import BATCH_ROWS
 from petal.data.files import Outputs
 from petal.data.spill import Kept
 from petal.errors import DataError
+from petal.execution.batched import Calls, Piece, again, cut_view, hold, pieces
 from petal.execution.branches import NobodyReads
 from petal.execution.secrets import reveal
 from petal.execution.signals import Interrupt
@@ -21,8 +22,10 @@ from petal.running.call import Call
 from petal.running.watch import Broken, Failure, Stopped, Watch, watched, watched_batches
 from petal.spec.context import Context
 from petal.spec.event import Status
+from petal.spec.operator import Input
 from petal.spec.pipeline import MISSING
-from petal.spec.plan import Binding, Constant, FromNode
+from petal.spec.plan import Binding, Constant, FromNode, batched_input
+from petal.spec.policy import Batch
 from petal.spec.views import Seen, View
 
 _CONSTANT = Seen(View.VALUE)
@@ -80,12 +83,15 @@ class Chain:
         watch.outputs = Outputs(f"{state.run_id}-1", partial(state.claim, node.id))
         with state.lock:
             state.outputs.add(watch.outputs)
-        inputs = {name: self._input(index, name, binding) for name, binding in node.inputs.items()}
-        inputs = {n: v for n, v in inputs.items() if v is not MISSING}
+        batch = node.policies.batch if node.policies is not None else None
+        cut = batched_input(spec, batch) if batch is not None else None
         try:
-            call = Call(spec, state.operators[node.operator].target, reveal(node.params), state.loop)
-            self._calls.append((index, call))
-            result = call(inputs, self._context(index, watch.outputs))
+            if batch is not None and cut is not None:
+                result: Any = self._in_batches(index, batch, cut, watch.outputs)
+            else:
+                inputs = {n: self._input(index, n, b) for n, b in node.inputs.items()}
+                inputs = {n: v for n, v in inputs.items() if v is not MISSING}
+                result = self._call(index)(inputs, self._context(index, watch.outputs))
         except BaseException as error:
             self.failure.note(index, error)
             raise
@@ -94,25 +100,73 @@ class Chain:
         else:
             self._keep(index, result)
 
-    def _context(self, index: int, outputs: Outputs) -> Context:
+    def _call(self, index: int) -> Call:
+        """Make a member's operator ready; it is closed at the end."""
+        state, node = self._state, self._state.plan.nodes[index]
+        call = Call(
+            state.specs[index], state.operators[node.operator].target, reveal(node.params), state.loop
+        )
+        self._calls.append((index, call))
+        return call
+
+    def _in_batches(self, index: int, batch: Batch, cut: Input, outputs: Outputs) -> Iterator[Any]:
+        """Call a member once for each piece of one input; the others go whole with each call (S4.6)."""
+        state, spec = self._state, self._state.specs[index]
+        ports = {port.name: port for port in spec.inputs}
+        bound = state.plan.nodes[index].inputs
+        view, flow = cut_view(cut), state.units.seen[index]
+        stream = self._input(index, cut.name, bound[cut.name], view)
+        held: dict[str, Any] = {}
+        for name, port in ports.items():
+            if name != cut.name and name in bound:
+                wanted = cut_view(port) if port.seen.view.streams else None
+                value = self._input(index, name, bound[name], wanted)
+                if value is not MISSING:
+                    held[name] = [hold(port, v) for v in value] if port.variadic else hold(port, value)
+
+        def call_one(call: Call, piece: Piece) -> list[Any]:
+            inputs = {
+                n: [again(ports[n], v) for v in value] if ports[n].variadic else again(ports[n], value)
+                for n, value in held.items()
+            }
+            rows = [piece.rows] if view.view is View.BATCHES else piece.rows
+            inputs[cut.name] = adapt(iter(rows), view, cut.seen, cut.name)
+            result = call(inputs, self._context(index, outputs, piece.number))
+            given = spec.outputs[0].seen
+            return list(result if given.view.streams else adapt(result, given, flow, "output"))
+
+        calls = Calls(
+            call_one,
+            partial(self._call, index),
+            batch,
+            state.stop,
+            lambda where: self.failure.where.setdefault(index, f"{where} of `{cut.name}`"),
+        )
+        return calls.rows(pieces(stream, view, batch))
+
+    def _context(self, index: int, outputs: Outputs, batch: int | None = None) -> Context:
         state, node = self._state, self._state.plan.nodes[index]
         return Context(
             run_id=state.run_id,
             node_id=node.id,
             pipeline=state.plan.name,
-            idempotency_key=f"{state.run_id}:{node.id}",
+            idempotency_key=f"{state.run_id}:{node.id}" + (f":{batch}" if batch is not None else ""),
             columns=node.columns,
             cancelled=state.cancelled(),
             open_output=outputs.open,
             secret=lambda name: str(reveal("${secret:" + name + "}")),
         )
 
-    def _input(self, index: int, name: str, binding: Binding | tuple[Binding, ...]) -> Any:
+    def _input(
+        self, index: int, name: str, binding: Binding | tuple[Binding, ...], view: Seen | None = None
+    ) -> Any:
+        """Return an input's value, in the view that its port asks for unless another is given."""
         port = self._state.specs[index].input(name)
         assert port is not None
+        wanted = view or port.seen
         if isinstance(binding, tuple):
-            return [self._one(index, name, k, b, port.seen) for k, b in enumerate(binding)]
-        return self._one(index, name, 0, binding, port.seen)
+            return [self._one(index, name, k, b, wanted) for k, b in enumerate(binding)]
+        return self._one(index, name, 0, binding, wanted)
 
     def _one(self, index: int, name: str, position: int, binding: Binding, wanted: Seen) -> Any:
         state, watch = self._state, self.watches[index]
@@ -143,7 +197,7 @@ class Chain:
         return adapt(value, output.seen if output is not None and given else _CONSTANT, wanted, name, note)
 
     def _seen(self, source: int) -> Seen:
-        return self._state.specs[source].outputs[0].seen
+        return self._state.units.seen[source]
 
     def _port(self, source: int, binding: FromNode, value: Any) -> Any:
         if binding.port == "output":

@@ -2,88 +2,103 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+from msgspec import Struct
 
 from petal.execution.state import RunState
 from petal.planning.references import has_reference
 from petal.running.call import plain_result
+from petal.running.loop import LoopThread
 from petal.spec.operator import Flavour, Input, OperatorSpec
 from petal.spec.pipeline import MISSING
-from petal.spec.plan import Constant, FromNode, PlanNode
-from petal.spec.views import View
+from petal.spec.plan import Constant, FromNode
+from petal.spec.views import Seen, View
 
 #: Types that need no second look when a function returns them.
 SCALARS = frozenset({int, float, str, bool, bytes, type(None)})
 
+# Names of their own: to read one from its class takes 0.1 µs.
+_FUNCTION, _VALUE = Flavour.FUNCTION, View.VALUE
 
-class Direct:
-    """A call that needs no adapting: arguments are values of other nodes, constants and parameters."""
 
-    __slots__ = ("_constants", "_feeds", "_loop", "_spec", "_target")
+class Direct(Struct, frozen=True, gc=False):
+    """A call that needs no adapting.
 
-    def __init__(self, state: RunState, node: PlanNode, spec: OperatorSpec) -> None:
-        self._target = state.operators[node.operator].target
-        inputs = node.inputs
-        self._feeds = [(n, b.node) for n, b in inputs.items() if type(b) is FromNode]
-        self._constants = node.params
-        if len(self._feeds) < len(inputs):
-            self._constants = {n: b.value for n, b in inputs.items() if type(b) is Constant} | node.params
-        self._spec = spec
-        self._loop = state.loop
+    Attributes:
+        node: The node.
+        target: The function.
+        spec: Its description.
+        sources: The nodes whose values it takes.
+        names: The inputs that take them; None where those are all its arguments, in order.
+        constants: Its other arguments.
+    """
 
-    def __call__(self, values: list[Any]) -> Any:
+    node: int
+    target: Callable[..., Any]
+    spec: OperatorSpec
+    sources: tuple[int, ...]
+    names: tuple[str, ...] | None
+    constants: dict[str, Any]
+
+    def call(self, values: list[Any], loop: LoopThread) -> Any:
         """Call the function."""
-        result = self._target(**{n: values[i] for n, i in self._feeds}, **self._constants)
+        if self.names is None:
+            result = self.target(*[values[i] for i in self.sources])
+        else:
+            result = self.target(**self.inputs(values))
         return (
-            result
-            if type(result) in SCALARS and self._spec.outputs
-            else plain_result(result, self._spec, self._loop)
+            result if type(result) in SCALARS and self.spec.outputs else plain_result(result, self.spec, loop)
         )
 
     def inputs(self, values: list[Any]) -> dict[str, Any]:
-        """Return the inputs as they are given, for a preview."""
-        return {n: values[i] for n, i in self._feeds} | self._constants
+        """Return the arguments by name."""
+        names = self.names if self.names is not None else self.spec.positional
+        return dict(zip(names, [values[i] for i in self.sources], strict=True)) | self.constants
 
 
-def direct_calls(state: RunState) -> dict[int, Direct]:
-    """Find the nodes of a run that can be called directly."""
-    plan, units = state.plan, state.units
-    fits: dict[tuple[int, int], bool] = {}
-    found: dict[int, Direct] = {}
-    for i, node in enumerate(plan.nodes):
-        spec = state.specs[i]
-        if units.flows[i] or i in plan.overrides or spec.flavour is not Flavour.FUNCTION or spec.contexts:
-            continue
-        if node.params and has_reference(node.params):
-            continue
-        inputs = node.inputs
-        for port in spec.inputs:
-            binding = inputs.get(port.name)
-            if binding is not None and not _is_direct(state, port, binding, fits):
-                break
-        else:
-            found[i] = Direct(state, node, spec)
-    return found
+def direct_call(state: RunState, unit: int) -> Direct | None:
+    """Return the direct call that is all there is to a unit; None for one that needs more."""
+    members, flows = state.units.members[unit], state.units.flows
+    index = members[-1]
+    if len(members) > 1 or flows[index] or index in state.plan.overrides:
+        return None
+    node, spec = state.plan.nodes[index], state.specs[index]
+    if spec.flavour is not _FUNCTION or spec.contexts:
+        return None
+    if node.params and has_reference(node.params):
+        return None
+    sources: list[int] = []
+    constants = node.params
+    for port in spec.inputs:
+        binding = node.inputs.get(port.name)
+        if type(binding) is FromNode and not port.variadic:
+            source = binding.node
+            if flows[source] or binding.port != "output":
+                return None
+            if port.seen.view is not _VALUE and not _same_whole(
+                state.specs[source].outputs[0].seen, port.seen
+            ):
+                return None
+            sources.append(source)
+        elif type(binding) is Constant and _is_value(port, binding):
+            constants = {**constants, port.name: binding.value}
+        elif binding is not None:  # else the function's own default
+            return None
+    names = None
+    if constants or len(sources) < len(spec.inputs):
+        names = tuple([p.name for p in spec.inputs if type(node.inputs.get(p.name)) is FromNode])
+    return Direct(index, state.operators[node.operator].target, spec, tuple(sources), names, constants)
 
 
-def _is_direct(state: RunState, port: Input, binding: Any, fits: dict[tuple[int, int], bool]) -> bool:
-    if port.variadic:
-        return False
-    if type(binding) is Constant:
-        return (
-            port.seen.view is View.VALUE and binding.value is not MISSING and not has_reference(binding.value)
-        )
-    if type(binding) is not FromNode or binding.port != "output" or state.units.flows[binding.node]:
-        return False
-    source = state.specs[binding.node].outputs[0]
-    pair = (id(source), id(port))
-    if pair not in fits:
-        fits[pair] = _passes_as_it_is(source.seen, port)
-    return fits[pair]
-
-
-def _passes_as_it_is(given: Any, port: Input) -> bool:
-    wanted = port.seen
-    return wanted.view is View.VALUE or (
-        wanted.view is View.WHOLE and given.view is View.WHOLE and given == wanted and wanted.container != ""
+def _is_value(port: Input, binding: Constant) -> bool:
+    value = binding.value
+    return (
+        not port.variadic and port.seen.view is _VALUE and value is not MISSING and not has_reference(value)
     )
+
+
+def _same_whole(given: Seen, wanted: Seen) -> bool:
+    """Whether one end gives the very container that the other takes."""
+    return wanted.view is View.WHOLE and given == wanted and wanted.container != ""

@@ -19,14 +19,18 @@ _HOME = str(Path(petal.__file__).parent)
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
-def node_failed(node: PlanNode, spec: OperatorSpec, error: BaseException, attempt: int = 1) -> NodeFailed:
-    """Wrap what a node's code raised; the original is the ``__cause__``."""
+def node_failed(
+    node: PlanNode, spec: OperatorSpec, error: BaseException, attempt: int = 1, where: str | None = None
+) -> NodeFailed:
+    """Wrap what a node's code raised; the original is the ``__cause__``, ``where`` the rows it was at."""
     message = redact(str(error.message if isinstance(error, PetalError) else error))
     name = type(error).__name__
     if isinstance(error, PetalError):
         text = message
     else:
         text = f"{name}: {message}" if message else name
+    if where is not None:
+        text = f"in {where}: {text}"
     found = NodeFailed(
         text,
         kind=ErrorKind.OUT_OF_MEMORY if isinstance(error, MemoryError) else ErrorKind.USER,

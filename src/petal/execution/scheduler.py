@@ -22,6 +22,10 @@ class State(Enum):
     SKIPPED = 5
 
 
+# Names of their own: to read one from its class takes 0.1 µs, and a plain node's whole schedule a few of them.
+_WAITING, _READY, _RUNNING, _SUCCEEDED, _FAILED, _SKIPPED = State
+
+
 class Instructions(Struct, frozen=True):
     """What the engine does next.
 
@@ -52,17 +56,17 @@ class Scheduler:
         self, waits: Sequence[set[int]], streams: Sequence[set[int]] | None = None, *, fail_fast: bool = False
     ) -> None:
         count = len(waits)
-        self.states = [State.WAITING] * count
+        self.states = [_WAITING] * count
         self._left = [len(w) for w in waits]
         self._after: list[list[int]] = [[] for _ in range(count)]
-        self._readers: list[list[int]] = [[] for _ in range(count)]
+        self._readers: dict[int, list[int]] = {}
         for unit, needed in enumerate(waits):
             for other in needed:
                 self._after[other].append(unit)
         for unit, read in enumerate(streams or ()):
             self._left[unit] += len(read)
             for other in read:
-                self._readers[other].append(unit)
+                self._readers.setdefault(other, []).append(unit)
         self._fail_fast = fail_fast
         self._stopping = False
         self._unfinished = count
@@ -74,22 +78,21 @@ class Scheduler:
 
     def begin(self) -> Instructions:
         """Start the run."""
-        return Instructions(self._ready([u for u, left in enumerate(self._left) if not left]))
+        return self._ready([u for u, left in enumerate(self._left) if not left])
 
     def started(self, unit: int) -> Instructions:
         """A unit has started: those that read its stream may start too."""
-        self.states[unit] = State.RUNNING
-        readers = self._readers[unit]
-        return Instructions(self._ready(self._one_less(readers))) if readers else _NOTHING
+        self.states[unit] = _RUNNING
+        readers = self._readers.get(unit)
+        return self._one_less(readers) if readers else _NOTHING
 
     def finished(self, unit: int, *, ok: bool) -> Instructions:
         """A unit has come to its end; ``ok`` tells whether others may use what it made."""
         self._unfinished -= 1
         if ok:
-            self.states[unit] = State.SUCCEEDED
-            after = self._after[unit]
-            return Instructions(self._ready(self._one_less(after))) if after else _NOTHING
-        self.states[unit] = State.FAILED
+            self.states[unit] = _SUCCEEDED
+            return self._one_less(self._after[unit])
+        self.states[unit] = _FAILED
         skipped = self._skip_behind(unit)
         if self._fail_fast:
             return Instructions((), tuple(skipped), self.stop().cancel)
@@ -98,28 +101,29 @@ class Scheduler:
     def stop(self) -> Instructions:
         """Start nothing any more."""
         self._stopping = True
-        cancelled = [u for u, s in enumerate(self.states) if s in (State.WAITING, State.READY)]
+        cancelled = [u for u, s in enumerate(self.states) if s in (_WAITING, _READY)]
         for unit in cancelled:
-            self.states[unit] = State.SKIPPED
+            self.states[unit] = _SKIPPED
         self._unfinished -= len(cancelled)
         return Instructions(cancel=tuple(cancelled))
 
-    def _one_less(self, units: list[int]) -> list[int]:
-        left, found = self._left, []
+    def _one_less(self, units: list[int]) -> Instructions:
+        """Each of these waits for one unit less; start those that wait for none any more."""
+        left, free = self._left, []
         for unit in units:
             left[unit] -= 1
             if not left[unit]:
-                found.append(unit)
-        return found
+                free.append(unit)
+        return self._ready(free) if free else _NOTHING
 
-    def _ready(self, units: list[int]) -> tuple[int, ...]:
+    def _ready(self, units: list[int]) -> Instructions:
         if self._stopping:
-            return ()
+            return _NOTHING
         states = self.states
-        found = [u for u in units if states[u] is State.WAITING]
+        found = [u for u in units if states[u] is _WAITING]
         for unit in found:
-            states[unit] = State.READY
-        return tuple(found)
+            states[unit] = _READY
+        return Instructions(tuple(found))
 
     def _skip_behind(self, unit: int) -> list[int]:
         """Skip everything that needs a unit and has not started; what runs already notices by itself."""
@@ -127,9 +131,9 @@ class Scheduler:
         waiting = [unit]
         while waiting:
             current = waiting.pop()
-            for other in (*self._after[current], *self._readers[current]):
-                if self.states[other] in (State.WAITING, State.READY):
-                    self.states[other] = State.SKIPPED
+            for other in (*self._after[current], *self._readers.get(current, ())):
+                if self.states[other] in (_WAITING, _READY):
+                    self.states[other] = _SKIPPED
                     self._unfinished -= 1
                     skipped.append(other)
                     waiting.append(other)

@@ -8,7 +8,7 @@ from typing import Any
 
 from petal.data.adapters import adapt, batch_rows, to_container
 from petal.data.files import Outputs
-from petal.data.spill import Kept, codec_for
+from petal.data.spill import Codec, Kept
 from petal.errors import OutputError
 from petal.execution.branches import Branch, Trunk
 from petal.execution.units import Units
@@ -72,10 +72,10 @@ class LeafStream:
                     list(self._kept.pieces()) if isinstance(self._kept, Kept) else list(self._kept._pieces)
                 )
                 if self._seen.view is View.BATCHES:
+                    pieces = list(adapt(iter(pieces), self._seen, Seen(View.BATCHES), "output"))
                     is_series = bool(pieces) and not hasattr(pieces[0], "columns")
-                    self._loaded = to_container(
-                        pieces, "polars.Series" if is_series or _scalar(self._seen) else "polars.DataFrame"
-                    )
+                    kind = "polars.Series" if is_series or _scalar(self._seen) else "polars.DataFrame"
+                    self._loaded = to_container(pieces, kind, self._seen.element)
                 else:
                     self._loaded = [row for piece in pieces for row in batch_rows(piece)]
             return self._loaded
@@ -121,13 +121,13 @@ class RunState:
         self.readers: dict[tuple[int, str, int], Branch] = {}
         self.branches_of: dict[int, list[Branch]] = {}
         for source, feeds in units.branches.items():
-            seen = self.specs[source].outputs[0].seen
+            seen = units.seen[source]
             waited = source in units.collected or source in units.waited_for
             trunk = Trunk(
                 [f.spill for f in feeds],
                 waited_for=waited,
                 wanted=source in self.targets,
-                codec=codec_for(seen.element) if seen.view is View.ITEMS else None,
+                codec=Codec(seen.element),
                 folder=folder,
                 stop=self.stop,
                 window=window,

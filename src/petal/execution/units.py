@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from petal.spec.plan import Constant, FromNode, Plan, PlanNode
+from petal.spec.plan import Constant, FromNode, Plan, PlanNode, output_view
+from petal.spec.views import Seen, View
 
+NO_OUTPUT = Seen(View.VALUE)
 #: Streaming nodes that pull from each other on one thread; each takes several frames of Python's stack.
 DEEPEST = 64
 
@@ -29,6 +31,8 @@ class Units:
 
     Attributes:
         of: The unit of each node.
+        seen: For each node, how its output flows.
+        flows: For each node, whether it streams.
         members: Nodes of each unit in topological order; the last is its driver.
         waits: For each unit, the units that must have finished (values, ``after``).
         streams: For each unit, the units whose streams it reads through a buffer.
@@ -41,10 +45,10 @@ class Units:
     def __init__(self, plan: Plan) -> None:
         count = len(plan.nodes)
         specs = [plan.operators[n.operator] for n in plan.nodes]
-        self.flows = [
-            bool(s.outputs) and s.outputs[0].seen.view.streams and i not in plan.overrides
-            for i, s in enumerate(specs)
+        self.seen = [
+            output_view(n, s) if s.outputs else NO_OUTPUT for n, s in zip(plan.nodes, specs, strict=True)
         ]
+        self.flows = [seen.view.streams and i not in plan.overrides for i, seen in enumerate(self.seen)]
         self.consumers = [0] * count
         self.branches: dict[int, list[Feed]] = {}
         self.collected: set[int] = set()

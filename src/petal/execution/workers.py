@@ -21,7 +21,9 @@ class Workers:
     def __init__(self, run: Callable[[int], None], limit: int) -> None:
         self._run = run
         self._limit = max(1, limit)
-        self._changed = threading.Condition(threading.Lock())
+        lock = threading.Lock()
+        self._changed = threading.Condition(lock)  # for the calling thread
+        self._called = threading.Condition(lock)  # for idle helpers
         self._ready: deque[int] = deque()
         self._helpers = 0
         self._idle = 0
@@ -30,6 +32,9 @@ class Workers:
         self._closed = False
         self._waiting_main = False
         self._watcher: threading.Thread | None = None
+        self._over = threading.Event()  # for the watcher
+        self._finished = False  # whether a helper has finished a unit since the watcher looked
+        self._spread = False  # whether each helper wakes the next: nothing seems to end soon
 
     def add(self, units: tuple[int, ...]) -> None:
         """Queue units for whoever is free."""
@@ -86,8 +91,9 @@ class Workers:
         with self._changed:
             self._closed = True
             self._ready.clear()
-            self._changed.notify_all()
+            self._called.notify_all()
             threads = list(self._alone)
+        self._over.set()
         deadline = time.monotonic() + grace
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -97,7 +103,10 @@ class Workers:
             held_up = self._helpers > 0
         if self._watcher is not None:
             self._watcher.join(1)
-        return not held_up and not any(t.is_alive() for t in threads)
+        stopped = not held_up and not any(t.is_alive() for t in threads)
+        if stopped:
+            del self._run  # a method of the engine, which holds this: without the cycle all is freed at once
+        return stopped
 
     def _run_alone(self, unit: int) -> None:
         try:
@@ -108,48 +117,53 @@ class Workers:
 
     def _watch(self) -> None:
         """Call helpers while the engine's thread is held up and more is ready."""
-        while not self._closed:
+        while not self._over.wait(PATIENCE):
             with self._changed:
-                self._changed.wait(PATIENCE)
-                since = 0.0 if self._closed else self._busy_since
-                if self._ready and since and time.monotonic() - since >= PATIENCE:
+                if self._ready and self._held_up():
+                    self._spread, self._finished = not self._finished, False
                     self._call_helper()
+
+    def _held_up(self) -> bool:
+        """Whether the engine's thread has been at one unit for so long that others should take over what is ready."""
+        since = self._busy_since
+        return bool(since) and time.monotonic() - since >= PATIENCE
 
     def _call_helper(self) -> None:
         """With the lock held: wake an idle helper, or make one while the limit allows."""
         if self._idle:
-            self._changed.notify_all()
+            self._called.notify()
         elif self._helpers < self._limit - 1:
             self._helpers += 1
             threading.Thread(target=self._help, name="petal-worker", daemon=True).start()
 
     def _help(self) -> None:
+        took_long = False
         while True:
-            with self._changed:
-                while not self._ready and not self._closed:
+            with self._called:
+                # Where units are trivial and the engine's thread is at them again, a hand-over costs more than it
+                # gains; helpers that went on would keep that thread from running, and so take it for held up.
+                while not self._closed and not (self._ready and (took_long or self._held_up())):
+                    took_long = False
                     if not self._rest():
                         return
                 if self._closed:
                     self._leave()
                     return
                 unit = self._ready.popleft()
-                if self._ready:
+                if self._ready and self._spread:
                     self._call_helper()
             began = time.monotonic()
             self._run(unit)
-            now = time.monotonic()
-            since = self._busy_since
-            if now - began < PATIENCE and not (since and now - since >= PATIENCE):
-                # The work is trivial and the engine's thread is at it: a hand-over costs more than it gains.
-                with self._changed:
-                    if not self._rest():
-                        return
+            took_long = time.monotonic() - began >= PATIENCE
+            self._finished = True
+            if not took_long:
+                self._spread = False
 
     def _rest(self) -> bool:
         """With the lock held: wait to be called; False when nobody called for a while and the helper has left."""
         self._idle += 1
         try:
-            called = self._changed.wait(0.5)
+            called = self._called.wait(0.5)
         finally:
             self._idle -= 1
         if called or self._ready or self._closed:

@@ -109,7 +109,12 @@ def _check_calls(aggregations: dict[str, str]) -> None:
         raise ValueError("; ".join(wrong))
 
 
-@operator(rowwise=False)
+def _looked_at(params: dict[str, Any], _wanted: list[str] | None) -> list[str]:
+    calls = [_parse(name, text) for name, text in params["aggregations"].items()]
+    return [*params["group_by"], *[call.column for call in calls if call.column]]
+
+
+@operator(rowwise=False, columns=_looked_at)
 def aggregate(
     records: Batches[dict[str, Any]],
     *,

@@ -8,14 +8,15 @@ import stat
 import sys
 import zlib
 from collections.abc import Generator, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import IO, TypeVar, cast
+from typing import IO, Literal, TypeVar, cast
 
 from petal import DataError, RowError
 from petal.library.paths import STANDARD, closed, unreadable
 
 #: Bytes read at a time; a block is longer where its last line is, and shorter at the end.
-BLOCK = 4 << 20
+BLOCK = 6 << 20
 _PROBE = 4096
 #: Lines of a zstd file that are taken at a time.
 _LINES = 16_384
@@ -24,10 +25,12 @@ _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
+#: What is done with bytes that are not UTF-8.
+Errors = Literal["strict", "replace"]
 T = TypeVar("T")
 
 
-def blocks(path: Path, *, eager: bool = False) -> Iterator[bytes]:
+def blocks(path: Path, errors: Errors = "strict", *, eager: bool = False, growth: int = 1) -> Iterator[bytes]:
     """Yield a file's bytes in blocks that end with a line, without a leading byte order mark.
 
     A regular file is read up to the size it had when it was opened. What begins as gzip or zstd does is
@@ -35,24 +38,62 @@ def blocks(path: Path, *, eager: bool = False) -> Iterator[bytes]:
 
     Args:
         path: The file; ``-`` is standard input.
+        errors: ``replace`` puts U+FFFD in the place of bytes that are not UTF-8; ``strict`` leaves them to
+            whoever parses the block, see :func:`not_utf8`.
         eager: Whether what a slow feed has brought so far is handed on; else every block is full, so that the
             types that a first block shows do not depend on time.
+        growth: How many times as large as the first block of a plain file the others are.
 
     Raises:
         DataError: The file cannot be read, or what is compressed in it is damaged.
     """
-    found = _raw(path, eager)
+    found = _raw(path, eager, growth)
     try:
         first = next(found, b"").removeprefix(_BOM)
-        if first:
-            yield first
-        yield from found
+        data = chain([first] if first else [], found)
+        yield from map(_replaced, data) if errors == "replace" else data
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise _damaged(path, "gzip") from error
     except OSError as error:
         raise unreadable(path, error) from error
     finally:
         found.close()
+
+
+class LinesBefore:
+    """How many lines of a file come before what is being read, for messages.
+
+    Counting takes a tenth of the time of reading, so what can be read again is counted when somebody asks.
+
+    Args:
+        path: The file.
+        errors: How its :func:`blocks` are read.
+    """
+
+    def __init__(self, path: Path, errors: Errors) -> None:
+        self._path = path
+        self._errors = errors
+        self._stays = path != STANDARD and path.is_file()
+        self._passed = 0
+        self._lines = 0
+
+    def add(self, data: bytes) -> None:
+        """Leave data behind."""
+        self._passed += len(data)
+        if not self._stays:
+            self._lines += data.count(b"\n")
+
+    def count(self) -> int:
+        """Return how many lines were left behind."""
+        if not self._stays:
+            return self._lines
+        left, lines = self._passed, 0
+        for data in blocks(self._path, self._errors):
+            if left <= 0:
+                break
+            lines += data.count(b"\n", 0, left)
+            left -= len(data)
+        return lines
 
 
 def is_large(path: Path) -> bool:
@@ -64,7 +105,7 @@ def is_large(path: Path) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_size > BLOCK
 
 
-def ahead(items: Generator[T, None, None]) -> Iterator[T]:
+def ahead(items: Generator[T, None, None]) -> Generator[T, None, None]:
     """Yield the items, each made on a thread while the consumer works on the one before."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -96,12 +137,24 @@ def not_utf8(data: bytes, path: Path, lines_before: int) -> RowError | None:
         return RowError(
             f"line {line} of {str(path)!r} is not UTF-8: byte 0x{data[at]:02x} at byte {column} of the line",
             row=line,
-            hint="convert the file to UTF-8, for instance with `iconv -f latin1 -t utf-8`",
+            hint="convert the file to UTF-8, for instance with `iconv -f latin1 -t utf-8`, "
+            "or set `errors: replace`",
         )
     return None
 
 
-def _raw(path: Path, eager: bool) -> Generator[bytes, None, None]:
+def _replaced(data: bytes) -> bytes:
+    """Put U+FFFD in the place of what is not UTF-8; no letter is cut by the end of a line."""
+    if data.isascii():
+        return data
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace").encode()
+    return data
+
+
+def _raw(path: Path, eager: bool, growth: int) -> Generator[bytes, None, None]:
     if path == STANDARD:
         if sys.stdin is None:
             raise closed()
@@ -115,11 +168,12 @@ def _raw(path: Path, eager: bool) -> Generator[bytes, None, None]:
             return
         start = os.pread(file.fileno(), len(_ZSTD), 0)
         if start.startswith(_GZIP):
-            yield from _of_gzip(file, eager)
+            data = _of_gzip(file, eager)
         elif start == _ZSTD:
-            yield from _of_zstd(path)
+            data = _of_zstd(path)
         else:
-            yield from _of_file(file.fileno(), found.st_size)
+            data = _of_file(file.fileno(), found.st_size, growth)
+        yield from ahead(data) if found.st_size > BLOCK else data
 
 
 def _of_pipe(file: IO[bytes], path: Path, eager: bool) -> Iterator[bytes]:
@@ -134,12 +188,12 @@ def _of_pipe(file: IO[bytes], path: Path, eager: bool) -> Iterator[bytes]:
     yield from _of_gzip(file, eager) if start.startswith(_GZIP) else _of_stream(file, eager)
 
 
-def _of_gzip(file: IO[bytes], eager: bool) -> Iterator[bytes]:
+def _of_gzip(file: IO[bytes], eager: bool) -> Generator[bytes, None, None]:
     with gzip.GzipFile(fileobj=file, mode="rb") as plain:
         yield from _of_stream(cast(IO[bytes], plain), eager)
 
 
-def _of_zstd(path: Path) -> Iterator[bytes]:
+def _of_zstd(path: Path) -> Generator[bytes, None, None]:
     import polars as pl
 
     waiting = io.BytesIO()
@@ -168,15 +222,16 @@ def _damaged(path: Path, form: str) -> DataError:
     )
 
 
-def _of_file(descriptor: int, size: int) -> Iterator[bytes]:
-    offset = 0
+def _of_file(descriptor: int, size: int, growth: int) -> Generator[bytes, None, None]:
+    offset, length = 0, BLOCK
     while offset < size:
-        end = _line_end(descriptor, offset + BLOCK - 1, size)
+        end = _line_end(descriptor, offset + length - 1, size)
         data = _read(descriptor, offset, end)
         if not data:  # the file was cut while it was read
             return
         yield data
         offset += len(data)
+        length = BLOCK * growth
 
 
 def _line_end(descriptor: int, start: int, size: int) -> int:

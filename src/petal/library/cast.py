@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import polars as pl
 
 from petal import Batches, Check, DataError, RowError, operator
+from petal.library.hints import with_wanted
 from petal.library.names import first_line, need_columns
 from petal.library.types import TypeName, column_types, type_name
 
@@ -24,7 +25,7 @@ def _check_types(types: dict[str, TypeName]) -> None:
         raise ValueError("name at least one column and its type, such as {age: int}")
 
 
-@operator(rowwise=True)
+@operator(rowwise=True, columns=lambda params, wanted: with_wanted(params["types"], wanted))
 def cast(
     records: Batches[dict[str, Any]], *, types: Annotated[dict[str, TypeName], Check(_check_types)]
 ) -> Batches[dict[str, Any]]:

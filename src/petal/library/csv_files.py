@@ -10,9 +10,10 @@ from typing import Annotated, Any, NamedTuple
 import polars as pl
 
 from petal import READS, WRITES, Batches, Check, Context, DataError, RowError, operator
-from petal.library.blocks import ahead, blocks, is_large, not_utf8
+from petal.library.blocks import Errors, LinesBefore, ahead, blocks, is_large, not_utf8
+from petal.library.hints import hinted
 from petal.library.names import first_line, need_columns
-from petal.library.output import opened, same_columns, writable
+from petal.library.output import opened, same_columns, stored_early, writable
 from petal.library.paths import files
 from petal.library.types import TypeName, column_types, type_name
 
@@ -42,6 +43,7 @@ class _Format(NamedTuple):
     separator: str
     quote_char: str
     header: bool
+    errors: Errors
     names: list[str] | None
     types: dict[str, pl.DataType]
     null_values: list[str]
@@ -67,6 +69,7 @@ def csv_reader(
     columns: list[str] | None = None,
     types: dict[str, TypeName] | None = None,
     null_values: list[str] | None = None,
+    errors: Errors = "strict",
     context: Context | None = None,
 ) -> Batches[dict[str, Any]]:
     """Read the records of one or several CSV files.
@@ -88,6 +91,8 @@ def csv_reader(
         columns: The columns to read, in this order; all when left out.
         types: Types of columns that are not to be guessed: str, int, float, bool, date or datetime.
         null_values: Texts that stand for a missing value, such as `NA`.
+        errors: What to do with bytes that are not UTF-8: `strict` fails and names the line, `replace` puts
+            U+FFFD in their place.
 
     Raises:
         DataError: A file is missing or cannot be read, or a column is not there.
@@ -100,15 +105,14 @@ def csv_reader(
         edges:
           - [people, writer]
     """
-    how = _Format(separator, quote_char, header, names, column_types(types), null_values or [])
-    wanted = columns or (list(context.columns) if context is not None and context.columns else None)
+    how = _Format(separator, quote_char, header, errors, names, column_types(types), null_values or [])
     schema: dict[str, pl.DataType] = {}
     for path in files(file_path):
-        frames: Generator[Any, None, None] = _frames(path, how, schema, wanted, strict=columns is not None)
+        frames: Generator[Any, None, None] = _frames(path, how, schema, columns, context)
         yield from ahead(frames) if is_large(path) else frames
 
 
-@operator(effects="idempotent")
+@operator(effects="idempotent", rowwise=False)
 def csv_writer(
     records: Batches[dict[str, Any]],
     *,
@@ -143,7 +147,7 @@ def csv_writer(
     """
     with opened(file_path, context) as file:
         columns: list[str] | None = None
-        for frame in records:
+        for frame in stored_early(records, file):
             first = columns is None
             if columns is None:
                 columns = frame.columns
@@ -155,31 +159,35 @@ def csv_writer(
 
 
 def _frames(
-    path: Path, how: _Format, schema: dict[str, pl.DataType], wanted: list[str] | None, *, strict: bool
+    path: Path,
+    how: _Format,
+    schema: dict[str, pl.DataType],
+    columns: list[str] | None,
+    context: Context | None,
 ) -> Generator[pl.DataFrame, None, None]:
     """Yield a file's records; the first block of the first file fills the schema."""
-    lines, header = 0, how.header
-    for data in _whole_records(blocks(path), how.quote_char):
+    lines, header = LinesBefore(path, how.errors), how.header
+    for data in _whole_records(blocks(path, how.errors), how.quote_char):
         first = not schema
         if (header or first) and not data.strip(b"\r\n"):  # blank lines before the first row
-            lines += data.count(b"\n")
+            lines.add(data)
             continue
         try:
             if header:
                 _fix_schema(data, path, how, schema)
             elif first:
                 schema.update(_infer(data, how, has_header=False))
-            chosen = _chosen(schema, wanted, strict=strict)
+            chosen = _chosen(schema, columns, context)
             frame = _parse(data, how, schema, chosen, header)
             if too_large := _too_large(frame, data, how, schema, header):
                 if not first:
-                    raise _misfit_at(data, path, lines, how, schema, *too_large.popitem())
+                    raise _misfit_at(data, path, lines.count(), how, schema, *too_large.popitem())
                 schema.update(dict.fromkeys(too_large, pl.String()))
                 frame = _parse(data, how, schema, chosen, header)
         except pl.exceptions.PolarsError as error:
-            raise _explain(error, data, path, lines, how, schema) from None
+            raise _explain(error, data, path, lines.count(), how, schema) from None
         yield frame
-        lines += data.count(b"\n")
+        lines.add(data)
         header = False
 
 
@@ -260,13 +268,11 @@ def _is_at_least_2_63(floats: pl.Series) -> bool:
     return found is not None and bool(found >= 2.0**63)
 
 
-def _chosen(schema: dict[str, pl.DataType], wanted: list[str] | None, *, strict: bool) -> list[str]:
-    if wanted is None:
-        return list(schema)
-    if strict:
-        need_columns(wanted, schema)
-        return wanted
-    return [name for name in schema if name in wanted] or list(schema)[:1]
+def _chosen(schema: dict[str, pl.DataType], columns: list[str] | None, context: Context | None) -> list[str]:
+    if columns is not None:
+        need_columns(columns, schema)
+        return columns
+    return hinted(context, schema) or list(schema)
 
 
 def _whole_records(found: Iterator[bytes], quote_char: str) -> Iterator[bytes]:
@@ -278,7 +284,8 @@ def _whole_records(found: Iterator[bytes], quote_char: str) -> Iterator[bytes]:
     parts: list[bytes] = []
     is_open = False
     for data in found:
-        is_open ^= bool(data.count(quote) % 2)
+        if quote in data:
+            is_open ^= bool(data.count(quote) % 2)
         parts.append(data)
         if not is_open:
             yield b"".join(parts) if len(parts) > 1 else data

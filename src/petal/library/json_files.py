@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal
 import polars as pl
 
 from petal import READS, WRITES, Batches, Check, Context, DataError, RowError, operator
-from petal.library.blocks import ahead, blocks, is_large, not_utf8
+from petal.library.blocks import Errors, LinesBefore, ahead, blocks, is_large, not_utf8
+from petal.library.hints import hinted
 from petal.library.json_errors import AS_TEXT, SPREAD, Misfit, explain_array, is_spread, loads, too_large
 from petal.library.names import need_columns
-from petal.library.output import opened, writable
+from petal.library.output import opened, stored_early, writable
 from petal.library.paths import files
 from petal.library.types import TypeName, column_types, type_name
 
@@ -28,6 +29,7 @@ def json_file_reader(
     file_path: Annotated[Path | list[Path], READS],
     columns: list[str] | None = None,
     types: dict[str, TypeName] | None = None,
+    errors: Errors = "strict",
     context: Context | None = None,
 ) -> Batches[dict[str, Any]]:
     """Read the records of one or several JSON files.
@@ -42,6 +44,8 @@ def json_file_reader(
             is compressed with gzip or zstd (`.gz`, `.zst`) is decompressed.
         columns: The top-level fields to read; others are ignored, which is faster. All when left out.
         types: Types of fields that are not to be guessed: str, int, float, bool, date or datetime.
+        errors: What to do with bytes that are not UTF-8: `strict` fails and names the line, `replace` puts
+            U+FFFD in their place.
 
     Raises:
         DataError: A file is missing or cannot be read.
@@ -56,16 +60,13 @@ def json_file_reader(
           - [events, fields]
           - [fields, writer]
     """
-    wanted = columns
-    if wanted is None and context is not None and context.columns is not None:
-        wanted = [key for name in context.columns for key in dict.fromkeys((name, name.partition(".")[0]))]
-    reader = _Reader(wanted, column_types(types), strict=columns is not None)
+    reader = _Reader(columns, column_types(types), errors, context)
     for path in files(file_path):
         frames: Generator[Any, None, None] = reader.frames(path)
         yield from ahead(frames) if is_large(path) else frames
 
 
-@operator(effects="idempotent")
+@operator(effects="idempotent", rowwise=False)
 def json_file_writer(
     records: Batches[dict[str, Any]],
     *,
@@ -96,7 +97,7 @@ def json_file_writer(
     """
     with opened(file_path, context) as file:
         between = b"[\n"
-        for frame in records:
+        for frame in stored_early(records, file):
             if not len(frame):
                 continue
             _refuse_bytes(frame)
@@ -113,31 +114,34 @@ def json_file_writer(
 class _Reader:
     """Reads files with the one schema that the first batch fixes."""
 
-    def __init__(self, wanted: list[str] | None, types: Schema, *, strict: bool) -> None:
-        self._wanted = wanted
-        self._strict = strict
+    def __init__(
+        self, columns: list[str] | None, types: Schema, errors: Errors, context: Context | None
+    ) -> None:
+        self._wanted = columns
         self._types = types
+        self._errors: Errors = errors
+        self._context = context
         self._schema: Schema | None = None
 
     def frames(self, path: Path) -> Generator[pl.DataFrame, None, None]:
         """Yield a file's records."""
-        found = blocks(path)
-        lines = 0
+        found = blocks(path, self._errors, growth=2)  # parsing starts threads for each block
+        lines = LinesBefore(path, self._errors)
         for data in found:
             if not data.isspace():
                 if data.lstrip()[:1] == b"[":
                     yield from self._array(b"".join(chain([data], found)), path, lines)
                 else:
                     yield self._lines(data, path, lines)
-                    lines += data.count(b"\n")
+                    lines.add(data)
                     break
-            lines += data.count(b"\n")
+            lines.add(data)
         for data in found:
             if not data.isspace():
                 yield self._lines(data, path, lines)
-            lines += data.count(b"\n")
+            lines.add(data)
 
-    def _lines(self, data: bytes, path: Path, before: int) -> pl.DataFrame:
+    def _lines(self, data: bytes, path: Path, before: LinesBefore) -> pl.DataFrame:
         first = self._schema is None
         try:
             if first:
@@ -148,9 +152,9 @@ class _Reader:
         except (pl.exceptions.PolarsError, Misfit) as error:
             if first:
                 self._schema = None
-            raise self._explain(error, data, path, before) from None
+            raise self._explain(error, data, path, before.count()) from None
 
-    def _array(self, data: bytes, path: Path, before: int) -> Iterator[pl.DataFrame]:
+    def _array(self, data: bytes, path: Path, before: LinesBefore) -> Iterator[pl.DataFrame]:
         if not data.strip()[1:-1].strip():
             return
         try:
@@ -161,17 +165,19 @@ class _Reader:
                 self._refuse_change(frame.schema)
             frame = _in_schema(frame, self._schema or {})
         except (pl.exceptions.PolarsError, Misfit) as error:
-            raise explain_array(error, data, path, before) from None
+            raise explain_array(error, data, path, before.count()) from None
         yield from frame.iter_slices(ROWS)
 
     def _fix(self, found: pl.Schema) -> None:
         schema = dict(found) | {
             k: v for k, v in self._types.items() if k in found or self._wanted is None or k in self._wanted
         }
-        if self._strict:
-            need_columns(self._wanted or [], schema)
+        if self._wanted is None:
+            self._wanted = hinted(self._context, schema)
+        else:
+            need_columns(self._wanted, schema)
         if self._wanted is not None:
-            schema = {name: kind for name, kind in schema.items() if name in self._wanted} or schema
+            schema = {name: kind for name, kind in schema.items() if name in self._wanted}
         self._schema = schema
 
     def _refuse_change(self, found: pl.Schema) -> None:

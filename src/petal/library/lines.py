@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from petal import Batches, Check, operator
+from petal import LISTS, Batches, Check, operator
 from petal.library import regex
 
 REST = "rest"
@@ -26,7 +26,10 @@ def _ports(params: dict[str, Any]) -> Iterable[str]:
 
 @operator(rowwise=True)
 def regex_filter(
-    lines: Batches[str], *, pattern: Annotated[str, Check(regex.check)], invert: bool = False
+    lines: Annotated[Batches[str], LISTS],
+    *,
+    pattern: Annotated[str, Check(regex.check)],
+    invert: bool = False,
 ) -> Batches[str]:
     r"""Keep the lines in which a regular expression is found.
 
@@ -48,15 +51,20 @@ def regex_filter(
           - [reader, errors]
           - [errors, writer]
     """
-    search = regex.compiled(pattern)
+    search = regex.Search(pattern)
     for batch in lines:
-        found = search(batch).fill_null(False)
-        kept = batch.filter(~found if invert else found)
+        kept: Any
+        if isinstance(batch, list):
+            answers = zip(batch, search.in_list(batch), strict=True)
+            kept = [line for line, answer in answers if bool(answer) is not invert]
+        else:
+            found = search.in_column(batch)
+            kept = batch.filter(~found.fill_null(False) if invert else found)  # a filter drops what is null
         if len(kept):
             yield kept
 
 
-@operator(outputs=_ports, rowwise=True)
+@operator(outputs=_ports, rowwise=False)
 def splitter(
     lines: Batches[str], *, patterns: Annotated[dict[str, str], Check(_check_patterns)]
 ) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ from petal import Batches, operator
 T = TypeVar("T")
 
 
-@operator(rowwise=True)
+@operator(rowwise=False, columns=lambda _params, wanted: wanted)
 def list_merger(*lists: Batches[T]) -> Batches[T]:
     """Put several streams or lists one after the other.
 

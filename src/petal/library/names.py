@@ -1,7 +1,6 @@
 """Turn a name that is not there into an error that offers the ones that are."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from petal import DataError
 
@@ -10,6 +9,8 @@ _SHOWN = 20
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Return ``did you mean ...?`` or an empty string when nothing is close."""
+    from difflib import get_close_matches  # only a mistake needs it
+
     close = get_close_matches(name, list(names), n=3, cutoff=0.6)
     return f"did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
 

@@ -20,7 +20,7 @@ def empty_source() -> list[object]:
     return []
 
 
-@operator(name="NoOpTransformer", rowwise=True)
+@operator(name="NoOpTransformer", rowwise=True, columns=lambda _params, wanted: wanted)
 def noop_transformer(items: Iterable[object]) -> Iterator[object]:
     """Pass every item on unchanged.
 
@@ -39,7 +39,7 @@ def noop_transformer(items: Iterable[object]) -> Iterator[object]:
     yield from items
 
 
-@operator(name="NoOpSink", effects="idempotent")
+@operator(name="NoOpSink", effects="idempotent", rowwise=False)
 def noop_sink(items: Iterable[object]) -> None:
     """Take every item and drop it.
 

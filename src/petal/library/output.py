@@ -1,20 +1,27 @@
 """Open what a writer writes to: a file that appears when it is complete, or standard output."""
 
+from __future__ import annotations
+
 import contextlib
 import gzip
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, cast
-
-import polars as pl
+from typing import IO, TYPE_CHECKING, TypeVar, cast
 
 from petal import Context, DataError, OutputError, open_output
 from petal.library.paths import STANDARD
 
+if TYPE_CHECKING:
+    import polars as pl
+
+#: Bytes that the system is told to store at a time.
+_STORED_AT_ONCE = 4 << 20
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
+
+T = TypeVar("T")
 
 
 def writable(file_path: Path) -> None:
@@ -67,6 +74,28 @@ def opened(file_path: Path, context: Context | None) -> Iterator[IO[bytes]]:
         raise
     except OSError as error:
         raise OutputError(f"cannot write to standard output: {error.strerror or error}") from error
+
+
+def stored_early(batches: Iterable[T], file: IO[bytes]) -> Iterator[T]:
+    """Pass batches on to who writes them, and let the system store them meanwhile.
+
+    Else all of it would be stored when the file is complete, while nothing else is done.
+
+    Args:
+        batches: What is being written.
+        file: Where to.
+    """
+    stored = 0
+    for batch in batches:
+        yield batch
+        try:
+            size = os.fstat(file.fileno()).st_size
+            if size - stored >= _STORED_AT_ONCE:
+                # begins to write, and drops nothing that is not on disk
+                os.posix_fadvise(file.fileno(), stored, size - stored, os.POSIX_FADV_DONTNEED)
+                stored = size
+        except (OSError, AttributeError):  # no plain file, or a system without such advice
+            continue
 
 
 def same_columns(frame: pl.DataFrame, columns: list[str]) -> pl.DataFrame:

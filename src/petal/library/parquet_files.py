@@ -12,6 +12,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from petal import READS, WRITES, Batches, Check, Context, DataError, operator
+from petal.library.hints import hinted
 from petal.library.names import first_line, need_columns
 from petal.library.output import opened, same_columns
 from petal.library.paths import STANDARD, files, unreadable
@@ -68,8 +69,7 @@ def parquet_reader(
         if schema is None:
             schema = found
             need_columns(columns or [], schema)
-            hinted = context.columns if context is not None and columns is None else None
-            chosen = columns or [n for n in schema if hinted is None or n in hinted] or list(schema)[:1]
+            chosen = columns or hinted(context, schema) or list(schema)
         elif found != schema:
             raise DataError(
                 f"the columns of {str(path)!r} are {_shown(found)}; but the first file has {_shown(schema)}",
@@ -79,7 +79,7 @@ def parquet_reader(
         yield from frames
 
 
-@operator(effects="idempotent")
+@operator(effects="idempotent", rowwise=False)
 def parquet_writer(
     records: Batches[dict[str, Any]],
     *,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import polars as pl
 
 from petal import Batches, Check, DataError, operator
+from petal.library.hints import with_wanted
 from petal.library.names import need_columns
 
 #: Rows of the left side that are joined at a time, at least.
@@ -19,7 +20,7 @@ def _check_names(names: list[str] | dict[str, str] | str) -> None:
         raise ValueError(f"{min(twice)!r} is named twice")
 
 
-@operator(rowwise=True, columns=lambda params: params["keys"])
+@operator(rowwise=True, columns=lambda params, _wanted: params["keys"])
 def key_extractor(
     records: Batches[dict[str, Any]], *, keys: Annotated[list[str], Check(_check_names)]
 ) -> Batches[dict[str, Any]]:
@@ -45,7 +46,12 @@ def key_extractor(
         yield frame.select([_at(frame.schema, key) for key in keys])
 
 
-@operator(rowwise=True)
+def _selected(params: dict[str, Any], _wanted: list[str] | None) -> list[str]:
+    columns = params["columns"]
+    return columns if isinstance(columns, list) else list(columns.values())
+
+
+@operator(rowwise=True, columns=_selected)
 def select(
     records: Batches[dict[str, Any]], *, columns: Annotated[list[str] | dict[str, str], Check(_check_names)]
 ) -> Batches[dict[str, Any]]:
@@ -82,7 +88,7 @@ def _check_renames(columns: dict[str, str]) -> None:
         raise ValueError(f"two columns would be named {min(twice)!r}")
 
 
-@operator(rowwise=True)
+@operator(rowwise=True)  # needs all columns: any of them may have the new name already
 def rename(
     records: Batches[dict[str, Any]], *, columns: Annotated[dict[str, str], Check(_check_renames)]
 ) -> Batches[dict[str, Any]]:
@@ -116,7 +122,14 @@ def rename(
         yield renamed
 
 
-@operator(rowwise=False)
+def _of_the_left(params: dict[str, Any], wanted: list[str] | None) -> list[str] | None:
+    if wanted and any(name.endswith("_right") for name in wanted):
+        return None  # which names get this ending depends on all that are there
+    on = params["on"]
+    return with_wanted([on] if isinstance(on, str) else on, wanted)
+
+
+@operator(rowwise=False, columns=_of_the_left)
 def join(
     left: Batches[dict[str, Any]],
     right: pl.DataFrame,

@@ -7,6 +7,7 @@ import polars as pl
 from msgspec import Meta
 
 from petal import Batches, DataError, operator
+from petal.library.hints import with_wanted
 from petal.library.names import need_columns
 
 #: Records that are gathered, at least, before most of them are dropped from a sample.
@@ -15,7 +16,7 @@ ROWS = 65_536
 _CHANCE = "(chance)"
 
 
-@operator(rowwise=False)
+@operator(rowwise=False, columns=lambda params, wanted: with_wanted(params["by"], wanted))
 def sort(records: pl.DataFrame, *, by: list[str], descending: bool = False) -> pl.DataFrame:
     """Put records in order; all of them are held in memory.
 
@@ -42,7 +43,11 @@ def sort(records: pl.DataFrame, *, by: list[str], descending: bool = False) -> p
     return records.sort(by, descending=descending, nulls_last=True, maintain_order=True)
 
 
-@operator(rowwise=False)
+def _compared(params: dict[str, Any], wanted: list[str] | None) -> list[str] | None:
+    return None if params["by"] is None else with_wanted(params["by"], wanted)
+
+
+@operator(rowwise=False, columns=_compared)
 def deduplicate(records: Batches[dict[str, Any]], *, by: list[str] | None = None) -> Batches[dict[str, Any]]:
     """Keep the first of records that are alike.
 
@@ -76,7 +81,7 @@ def deduplicate(records: Batches[dict[str, Any]], *, by: list[str] | None = None
             yield new
 
 
-@operator(rowwise=False)
+@operator(rowwise=False, columns=lambda _params, wanted: wanted)
 def limit(records: Batches[dict[str, Any]], *, count: Annotated[int, Meta(ge=0)]) -> Batches[dict[str, Any]]:
     """Keep the first records and read no further.
 
@@ -101,7 +106,7 @@ def limit(records: Batches[dict[str, Any]], *, count: Annotated[int, Meta(ge=0)]
             return
 
 
-@operator(rowwise=False)
+@operator(rowwise=False, columns=lambda _params, wanted: wanted)
 def sample(
     records: Batches[dict[str, Any]],
     *,

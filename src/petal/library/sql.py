@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import polars as pl
 
 from petal import Batches, Check, DataError, operator
+from petal.library.hints import with_wanted
 from petal.library.names import first_line, need_columns, no_column
 
 #: What a condition may not hold, in Polars' own tree of it: all that looks at more than one record.
@@ -56,7 +57,11 @@ def _check_query(query: str) -> None:
         raise ValueError(f"a query sees its inputs only: read the file by a node, not by `{found[0]}...)`")
 
 
-@operator(rowwise=True)
+def _compared(params: dict[str, Any], wanted: list[str] | None) -> list[str] | None:
+    return with_wanted(_condition(params["where"]).meta.root_names(), wanted) if wanted else None
+
+
+@operator(rowwise=True, columns=_compared)
 def filter_rows(
     records: Batches[dict[str, Any]], *, where: Annotated[str, Check(_condition)]
 ) -> Batches[dict[str, Any]]:

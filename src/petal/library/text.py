@@ -2,16 +2,15 @@
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, cast
 
-import polars as pl
-
-from petal import READS, WRITES, Batches, Check, Context, DataError, RowError, operator
-from petal.library.blocks import ahead, blocks, is_large, not_utf8
-from petal.library.output import opened, writable
+from petal import LISTS, READS, WRITES, Batches, Check, Context, DataError, RowError, operator
+from petal.library.blocks import Errors, ahead, blocks, is_large, not_utf8
+from petal.library.output import opened, stored_early, writable
 from petal.library.paths import files
 
-Errors = Literal["strict", "replace"]
+#: Bytes of a file's first block up to which its lines are a list: no more than Polars' import takes.
+SMALL = 256 << 10
 
 
 @operator
@@ -44,9 +43,9 @@ def file_reader(*, file_path: Annotated[Path | list[Path], READS], errors: Error
         yield from ahead(lines) if is_large(path) else lines
 
 
-@operator(effects="idempotent")
+@operator(effects="idempotent", rowwise=False)
 def file_writer(
-    lines: Batches[str],
+    lines: Annotated[Batches[str], LISTS],
     *,
     file_path: Annotated[Path, WRITES, Check(writable)],
     context: Context | None = None,
@@ -71,30 +70,42 @@ def file_writer(
           - [reader, writer]
     """
     with opened(file_path, context) as file:
-        for batch in lines:
-            if len(batch):
+        for batch in stored_early(lines, file):
+            if isinstance(batch, list):
+                file.write("".join([f"{'' if line is None else line}\n" for line in batch]).encode())
+            elif len(batch):
                 # One column without quotes is the text itself, and four times as fast as joining it.
                 batch.to_frame().write_csv(file, include_header=False, quote_style="never", null_value="")
 
 
-def _lines(path: Path, errors: Errors) -> Generator[pl.Series, None, None]:
+def _lines(path: Path, errors: Errors) -> Generator[Any, None, None]:
     before = 0
-    for data in blocks(path, eager=True):
-        series = _parse(data, path, errors, before)
-        before += len(series)
-        yield series
+    for data in blocks(path, errors, eager=True):
+        lines = _few(data, path) if not before and len(data) <= SMALL else _many(data, path, before)
+        before += len(lines)
+        yield lines
 
 
-def _parse(data: bytes, path: Path, errors: Errors, before: int) -> pl.Series:
+def _few(data: bytes, path: Path) -> list[str]:
+    """Return the lines of a block as a list, by the same rules, without Polars."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise cast(RowError, not_utf8(data, path, 0)) from None
+    lines = text.replace("\r\n", "\n").split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def _many(data: bytes, path: Path, before: int) -> Any:
+    import polars as pl
+
     if data.endswith(b"\r"):  # the last line of a file, whose lone \r belongs to it, but Polars would drop it
         data += b"\r\n"
     try:
         return pl.read_lines(data)["line"]
     except pl.exceptions.ComputeError as error:
-        if errors == "replace":
-            return pl.read_lines(data.decode("utf-8", "replace").encode())["line"]
-        found = not_utf8(data, path, before)
-        if found is None:
-            raise DataError(f"cannot read {str(path)!r} as text: {error}") from error
-        hint = f"{found.hint}, or set `errors: replace`"
-        raise RowError(found.message, row=found.row, hint=hint) from None
+        if found := not_utf8(data, path, before):
+            raise found from None
+        raise DataError(f"cannot read {str(path)!r} as text: {error}") from error

@@ -12,13 +12,10 @@ from petal.planning.request import Request
 from petal.spec.diagnostic import Severity
 from petal.spec.operator import Input, Output
 from petal.spec.pipeline import MISSING, split_port
-from petal.spec.plan import Constant
+from petal.spec.plan import Binding, Constant, FromNode
 
-#: A draft's output port.
-Port = tuple[Draft, str]
-#: What one edge brings: a port, or a value.
-Feed = Port | Constant
-Bound = dict[str, Feed | tuple[Feed, ...]]
+#: What feeds each input, as in the plan, but with the indices of drafts.
+Bound = dict[str, Binding | tuple[Binding, ...]]
 
 _HOW = "write it under the node's `inputs:`, add an edge, or give a node that name"
 
@@ -64,7 +61,7 @@ class Binder:
             if not port.variadic:
                 source = nodes.get(name)
                 if source and source is not draft and (source.op is None or source.op.spec.outputs):
-                    bound[name] = (source, "output")
+                    bound[name] = FromNode(source.index)
                     continue
                 self._last_resorts(draft, port, bound)
             else:
@@ -153,7 +150,7 @@ class Binder:
     def _by_edges(
         self, draft: Draft, inputs: tuple[Input, ...], edges: list[tuple[int, Any, str | None]], bound: Bound
     ) -> None:
-        by_port: dict[str, list[Feed]] = {}
+        by_port: dict[str, list[Binding]] = {}
         scope = draft.scope
         for i, edge, name in edges:
             if name is None:
@@ -249,9 +246,9 @@ class Binder:
             self._unknown_node(scope, path, head, "there is")
         return None
 
-    def _node_port(self, node: Draft, port: str | None, scope: Scope, path: PathTo) -> Port | None:
+    def _node_port(self, node: Draft, port: str | None, scope: Scope, path: PathTo) -> FromNode | None:
         if node.op is None:  # an unknown operator: reported where it stands
-            return (node, port or "output")
+            return FromNode(node.index, port or "output")
         outputs = self._ports(node)
         if not outputs:
             self._findings.add(
@@ -274,7 +271,7 @@ class Binder:
                 hint=did_you_mean(port, names) or f"it has {listing(names)}",
             )
             return None
-        return (node, port or "output")
+        return FromNode(node.index, port or "output")
 
     def _ports(self, node: Draft) -> tuple[Output, ...]:
         assert node.op is not None
@@ -434,7 +431,7 @@ def _flat(feeds: Iterable[Any]) -> list[Any]:
     """Flatten what several references bring: a module input bound to several nodes brings a tuple of feeds."""
     flat: list[Any] = []
     for feed in feeds:
-        if isinstance(feed, tuple) and (not feed or not isinstance(feed[0], Draft)):
+        if isinstance(feed, tuple):
             flat.extend(feed)
         else:
             flat.append(feed)

@@ -8,13 +8,14 @@ import msgspec
 from msgspec import Struct
 
 from petal.interfaces.source import Operator, Part, PartLoader
-from petal.planning.binding import Binder, Bound, Feed
+from petal.planning.binding import Binder
 from petal.planning.checks import check_request, check_stdin, check_written_files
 from petal.planning.columns import needed_columns
 from petal.planning.edgetypes import Mismatch, check_constant, check_edge
-from petal.planning.expand import Draft, expand
+from petal.planning.expand import Draft, Expanded, expand
 from petal.planning.findings import Findings
 from petal.planning.lookup import find_operators
+from petal.planning.memory import warn_of_memory
 from petal.planning.order import needed_for, topological_order
 from petal.planning.parameters import Parameters
 from petal.planning.policies import PolicyResolver, check_run_timeout
@@ -24,7 +25,7 @@ from petal.planning.values import BadValue
 from petal.spec.diagnostic import Diagnostic
 from petal.spec.memory import without_collection
 from petal.spec.operator import Input, OperatorSpec
-from petal.spec.plan import Constant, FromNode, Plan, PlanNode, Resolved
+from petal.spec.plan import Constant, FromNode, Plan, PlanNode
 
 
 class Planned(Struct, frozen=True):
@@ -50,32 +51,37 @@ def make_plan(root: Part, load: PartLoader, request: Request) -> Planned:
     """
     findings = Findings()
     expanded = expand(root, load, findings)
+    try:
+        return _plan(root, expanded, request, findings)
+    finally:
+        expanded.close()
+
+
+def _plan(root: Part, expanded: Expanded, request: Request, findings: Findings) -> Planned:
     drafts = expanded.drafts
     operators = find_operators(drafts, findings)
     parameters = Parameters(expanded, request, findings)
     binder = Binder(request, parameters, findings)
     policies = PolicyResolver(request, findings)
     check_request(root, drafts, request)
-    works = [_Work(draft) for draft in drafts]
-    for work in works:
-        draft = work.draft
+    for draft in drafts:
         if draft.op is not None:
-            work.params = parameters.of_node(draft)
-            work.bound = binder.bind(draft)
-        work.policies = policies.resolve(draft)
+            draft.params = parameters.of_node(draft)
+            draft.bound = binder.bind(draft)
+        draft.policies = policies.resolve(draft)
         if draft.spec.after:
-            work.after = binder.after(draft)
+            draft.after = binder.after(draft)
     for scope in expanded.scopes:
         binder.check_interface(scope)
         check_run_timeout(scope, findings)
-    types = _Types(binder, findings, request)
-    for work in works:
-        if work.draft.op is not None and work.bound:
-            types.check(work)
-    settings = [w.params for w in works]
-    check_written_files(drafts, settings, findings)
-    check_stdin(drafts, settings, findings)
-    before = [work.sources() for work in works]
+    types = _Types(drafts, binder, findings, request)
+    for draft in drafts:
+        if draft.bound:
+            types.check(draft)
+    configured = [d for d in drafts if d.op is not None and d.op.spec.params]
+    check_written_files(configured, findings)
+    check_stdin(configured, findings)
+    before = [_sources(d) for d in drafts]
     order = topological_order(before, drafts, findings)
     if not drafts and not findings.failed:
         findings.add(
@@ -85,70 +91,60 @@ def make_plan(root: Part, load: PartLoader, request: Request) -> Planned:
             "the pipeline has no nodes",
             hint="add one under `nodes:`",
         )
-    if findings.failed or order is None or any(d.op is None for d in drafts):
+    if findings.failed or order is None or any([d.op is None for d in drafts]):
         return Planned(None, operators, findings.in_order())
-    return Planned(_assemble(root, request, works, before, order), operators, findings.in_order())
+    plan = _assemble(root, request, drafts, operators, before, order)
+    warn_of_memory(plan, drafts, binder.written, findings)
+    return Planned(plan, operators, findings.in_order())
 
 
-class _Work:
-    """A draft with what has been found out about it."""
-
-    __slots__ = ("after", "bound", "draft", "params", "policies")
-
-    def __init__(self, draft: Draft) -> None:
-        self.draft = draft
-        self.params: dict[str, Any] = {}
-        self.bound: Bound = {}
-        self.after: list[Draft] = []
-        self.policies: Resolved | None = None
-
-    def sources(self) -> list[int]:
-        """Indices of the drafts that must come before, repeats included."""
-        found = [d.index for d in self.after]
-        for feed in self.bound.values():
-            if type(feed) is tuple:
-                if feed and type(feed[0]) is Draft:
-                    found.append(feed[0].index)
-                else:
-                    found += [f[0].index for f in feed if type(f) is tuple]
-        return found
+def _sources(draft: Draft) -> list[int]:
+    """Indices of the drafts that must come before, repeats included."""
+    found = [d.index for d in draft.after]
+    for feed in draft.bound.values():
+        if type(feed) is FromNode:
+            found.append(feed.node)
+        elif type(feed) is tuple:
+            found += [f.node for f in feed if type(f) is FromNode]
+    return found
 
 
 class _Types:
-    """Checks what is bound against what is wanted; each pair of ports is compared once."""
+    """Checks what is bound against what is wanted; an output is compared once with each annotation."""
 
-    def __init__(self, binder: Binder, findings: Findings, request: Request) -> None:
+    def __init__(self, drafts: list[Draft], binder: Binder, findings: Findings, request: Request) -> None:
+        self._drafts = drafts
         self._binder = binder
         self._findings = findings
         self._request = request
         self._fine: set[tuple[int, int]] = set()
 
-    def check(self, work: _Work) -> None:
+    def check(self, draft: Draft) -> None:
         """Check every binding of a node; constants are converted."""
-        assert work.draft.op is not None
-        for port in work.draft.op.spec.inputs:
-            feed = work.bound.get(port.name)
-            if feed is None:
-                continue
-            if isinstance(feed, Constant):
-                work.bound[port.name] = self._constant(work.draft, port, feed)
-            elif feed and isinstance(feed[0], Draft):
-                op = feed[0].op
-                if op and feed[1] == "output" and (id(op.spec.outputs[0]), id(port)) in self._fine:
-                    continue
-                self._edge(work.draft, port, feed[0], feed[1], 0)
-            else:
+        assert draft.op is not None
+        bound, drafts, fine = draft.bound, self._drafts, self._fine
+        for port in draft.op.spec.inputs:
+            feed = bound.get(port.name)
+            if type(feed) is FromNode:
+                op = drafts[feed.node].op
+                known = op and feed.port == "output" and (id(op.spec.outputs[0]), id(port.annotation)) in fine
+                if not known:  # few are not: most edges are of the same few types
+                    self._edge(draft, port, feed, 0)
+            elif type(feed) is Constant:
+                bound[port.name] = self._constant(draft, port, feed)
+            elif feed:
                 for k, one in enumerate(feed):
-                    if isinstance(one, tuple):
-                        self._edge(work.draft, port, one[0], one[1], k)
+                    if type(one) is FromNode:
+                        self._edge(draft, port, one, k)
 
-    def _edge(self, draft: Draft, port: Input, source: Draft, output: str, position: int) -> None:
+    def _edge(self, draft: Draft, port: Input, feed: FromNode, position: int) -> None:
+        source = self._drafts[feed.node]
         if source.op is None:
             return
-        given = source.op.spec.output(output)
+        given = source.op.spec.output(feed.port)
         if given is None:
             return
-        pair = (id(given), id(port))  # ports live as long as the operators of this plan
+        pair = (id(given), id(port.annotation))  # both live as long as the operators of this plan
         if pair in self._fine:
             return
         try:
@@ -157,7 +153,7 @@ class _Types:
             scope, path = self._binder.written.get(
                 (draft.index, port.name, position), (draft.scope, draft.path)
             )
-            whose = f"`{source.id}`" if output == "output" else f"`{source.id}.{output}`"
+            whose = f"`{source.id}`" if feed.port == "output" else f"`{source.id}.{feed.port}`"
             self._findings.add(
                 scope.place,
                 path,
@@ -191,23 +187,35 @@ class _Types:
 
 
 def _assemble(
-    root: Part, request: Request, works: list[_Work], before: list[list[int]], order: list[int]
+    root: Part,
+    request: Request,
+    drafts: list[Draft],
+    operators: dict[str, Operator],
+    before: list[list[int]],
+    order: list[int],
 ) -> Plan:
-    by_id = {w.draft.id: w.draft.index for w in works}
-    overrides = {by_id[name]: value for name, value in request.overrides.items()}
-    sinks = {i for i in overrides if not _spec(works[i]).outputs}
-    used = {s for sources in before for s in sources}
-    roots = [by_id[t] for t in request.targets] or [i for i in range(len(works)) if i not in used]
+    overrides: dict[int, Any] = {}
+    roots: list[int] = []
+    if request.overrides or request.targets:
+        by_id = {d.id: d.index for d in drafts}
+        overrides = {by_id[name]: value for name, value in request.overrides.items()}
+        roots = [by_id[t] for t in request.targets]
+    if not roots:
+        used = {s for sources in before for s in sources}
+        roots = [i for i in range(len(drafts)) if i not in used]
+    sinks = {i for i in overrides if not _spec(drafts[i]).outputs}
     kept = order
     if request.targets or overrides:  # else every node leads to a root
         needed = needed_for([r for r in roots if r not in sinks], before, set(overrides)) - sinks
         kept = [i for i in order if i in needed]
     index = {old: new for new, old in enumerate(kept)}
-    nodes = tuple([_node(works[i], index, overrides) for i in kept])
-    found = {draft.key: draft.op for draft in [works[i].draft for i in kept] if draft.op is not None}
-    operators = {key: op.spec for key, op in found.items()}
-    targets = tuple(index[r] for r in roots if r in index and _spec(works[r]).outputs)
-    columns = needed_columns(nodes, found, set(targets))
+    moved = kept != list(range(len(drafts)))
+    nodes = tuple([_node(drafts[i], index, overrides, moved=moved) for i in kept])
+    if moved:
+        operators = {node.operator: operators[node.operator] for node in nodes}
+    specs = {key: op.spec for key, op in operators.items()}
+    targets = tuple([index[r] for r in roots if r in index and _spec(drafts[r]).outputs])
+    columns = needed_columns(nodes, operators, set(targets))
     if columns:
         nodes = tuple(
             msgspec.structs.replace(node, columns=columns[i]) if i in columns else node
@@ -216,8 +224,8 @@ def _assemble(
     return Plan(
         root.spec.name or "pipeline",
         nodes,
-        operators,
-        find_stages(nodes, operators),
+        specs,
+        find_stages(nodes, specs),
         targets,
         {index[i]: v for i, v in overrides.items() if i in index},
         root.source.file,
@@ -225,31 +233,23 @@ def _assemble(
     )
 
 
-def _spec(work: _Work) -> OperatorSpec:
-    assert work.draft.op is not None
-    return work.draft.op.spec
+def _spec(draft: Draft) -> OperatorSpec:
+    assert draft.op is not None
+    return draft.op.spec
 
 
-def _node(work: _Work, index: dict[int, int], overrides: dict[int, Any]) -> PlanNode:
-    draft = work.draft
-    given = draft.index in overrides
-    inputs: dict[str, Any] = {}
-    for name, feed in work.bound.items() if not given else ():
-        if type(feed) is tuple and feed and type(feed[0]) is Draft:
-            inputs[name] = FromNode(index[feed[0].index], feed[1])
-        else:
-            inputs[name] = _binding(feed, index)
-    after = (
-        ()
-        if given or not work.after
-        else tuple(dict.fromkeys(index[d.index] for d in work.after if d.index in index))
-    )
-    return PlanNode(draft.id, draft.key, work.params, inputs, after, work.policies)
+def _node(draft: Draft, index: dict[int, int], overrides: dict[int, Any], *, moved: bool) -> PlanNode:
+    if draft.index in overrides:
+        return PlanNode(draft.id, draft.key, draft.params, {}, (), draft.policies)
+    inputs = {name: _at(feed, index) for name, feed in draft.bound.items()} if moved else draft.bound
+    after: tuple[int, ...] = ()
+    if draft.after:
+        after = tuple(dict.fromkeys([index[d.index] for d in draft.after if d.index in index]))
+    return PlanNode(draft.id, draft.key, draft.params, inputs, after, draft.policies)
 
 
-def _binding(feed: Feed | tuple[Feed, ...], index: dict[int, int]) -> Any:
-    if isinstance(feed, Constant):
-        return feed
-    if feed and isinstance(feed[0], Draft):
-        return FromNode(index[feed[0].index], feed[1])
-    return tuple(_binding(f, index) for f in feed)
+def _at(feed: Any, index: dict[int, int]) -> Any:
+    """Turn indices of drafts into those of the plan's nodes."""
+    if type(feed) is tuple:
+        return tuple([_at(f, index) for f in feed])
+    return FromNode(index[feed.node], feed.port) if type(feed) is FromNode else feed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from petal.errors import UsageError
 from petal.interfaces.source import Part
@@ -15,12 +14,12 @@ from petal.spec.operator import Kind
 from petal.spec.views import READS, WRITES
 
 
-def check_stdin(drafts: list[Draft], params: list[dict[str, Any]], findings: Findings) -> None:
+def check_stdin(drafts: list[Draft], findings: Findings) -> None:
     """Two nodes that read stdin would share its lines by chance: an error."""
     reader: Draft | None = None
-    for draft, values in zip(drafts, params, strict=True):
+    for draft in drafts:
         for param in draft.op.spec.params if draft.op is not None else ():
-            value = values.get(param.name, param.default)
+            value = draft.params.get(param.name, param.default)
             if str(value) != "-" or file_use(param.annotation) is not READS:
                 continue
             if reader is not None:
@@ -34,14 +33,14 @@ def check_stdin(drafts: list[Draft], params: list[dict[str, Any]], findings: Fin
             reader = reader or draft
 
 
-def check_written_files(drafts: list[Draft], params: list[dict[str, Any]], findings: Findings) -> None:
+def check_written_files(drafts: list[Draft], findings: Findings) -> None:
     """Two nodes of one run that publish the same file are an error (S5.10)."""
     writers: dict[str, Draft] = {}
-    for draft, values in zip(drafts, params, strict=True):
+    for draft in drafts:
         if draft.op is None or draft.op.spec.kind is not Kind.SINK:
             continue
         for param in draft.op.spec.params:
-            value = values.get(param.name, param.default)
+            value = draft.params.get(param.name, param.default)
             if (
                 file_use(param.annotation) is not WRITES
                 or not isinstance(value, os.PathLike)

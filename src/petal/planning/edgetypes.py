@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import collections.abc as abc
+import typing
 from typing import Any
 
 from petal.planning.annotations import type_text
-from petal.planning.assignable import assignable, element_assignable
+from petal.planning.assignable import assignable, element_assignable, record_like
 from petal.planning.values import BadValue, convert, kind_of, short, structured
 from petal.spec.operator import Input, Output
 from petal.spec.pipeline import MISSING
-from petal.spec.views import Seen, View, without_extras
+from petal.spec.rows import declared_record, no_batch_holds
+from petal.spec.views import COLUMN_KINDS, FRAME_KINDS, READER, Seen, View, missing_libraries, without_extras
 
 _RECORD = dict[str, Any]
-_FRAMES = ("polars.DataFrame", "polars.LazyFrame", "pyarrow.Table", "pandas.DataFrame")
+_OF_RECORDS = FRAME_KINDS | {READER}
+_SETS = ("set", "frozenset", "abstract set", "mutable set")
 _ANYTHING = (Any, object)
 
 
@@ -36,7 +39,9 @@ def check_edge(given: Output, wanted: Input) -> None:
     out, into = given.seen, wanted.seen
     if into.view is View.VALUE:
         _into_value(given, wanted)
-    elif out.view is View.VALUE:
+        return
+    _check_container(out, wanted)
+    if out.view is View.VALUE:
         _value_into_rows(given.annotation, wanted)
     elif (
         MISSING not in (_element(out), _element(into))
@@ -46,6 +51,47 @@ def check_edge(given: Output, wanted: Input) -> None:
             f"it gives {rows_text(given.seen)}, but `{wanted.name}` takes {rows_text(into)}",
             _convert_hint(_element(out), _element(into)),
         )
+
+
+def _check_container(out: Seen, wanted: Input) -> None:
+    """Find out whether what is to be built for the consumer can hold such rows at all."""
+    into = wanted.seen
+    elements = [e for e in (into.element, out.element) if e is not MISSING and out.view is not View.VALUE]
+    missing = missing_libraries(into.container) if into.container != out.container else ()
+    if missing:
+        raise Mismatch(
+            f"`{wanted.name}` takes {rows_text(into)} of {into.container.partition('.')[0]}, "
+            f"but {' and '.join(missing)} is not installed",
+            f"`pip install {' '.join(missing)}`, or take a `polars.DataFrame`",
+        )
+    if into.container in _SETS:
+        kept = next((e for e in elements if _is_unhashable(e)), None)
+        if kept is not None:
+            raise Mismatch(
+                f"`{wanted.name}` takes {rows_text(into)}, but {type_text(kept)} cannot be in a set",
+                f"take `list[{type_text(kept)}]`, or make the record immutable (`frozen=True`)",
+            )
+    if into.view is View.BATCHES or into.container in FRAME_KINDS | COLUMN_KINDS:
+        lost = next((e for e in elements if no_batch_holds(e)), None)
+        if lost is not None:
+            raise Mismatch(
+                f"`{wanted.name}` takes {rows_text(into)}, and no batch can hold {type_text(lost)}",
+                f"take `Iterable[{type_text(lost)}]`, or make it a record (dataclass, msgspec Struct, NamedTuple)",
+            )
+    if into.container in COLUMN_KINDS and out.view is not View.VALUE and _holds_records(out):
+        raise Mismatch(
+            f"it gives {rows_text(out)}, which are records, but `{wanted.name}` takes {rows_text(into)}, a single column",
+            "take a DataFrame, or put a node between them that chooses one field",
+        )
+
+
+def _holds_records(seen: Seen) -> bool:
+    return seen.container in _OF_RECORDS or (seen.element is not MISSING and record_like(seen.element))
+
+
+def _is_unhashable(element: object) -> bool:
+    kind = typing.get_origin(element) or element
+    return isinstance(kind, type) and getattr(kind, "__hash__", None) is None
 
 
 def _into_value(given: Output, wanted: Input) -> None:
@@ -69,12 +115,12 @@ def _value_into_rows(annotation: object, wanted: Input) -> None:
         return
     bare = _bare(annotation)
     for never in (str, bytes, abc.Mapping):
-        if assignable(bare, never) is True:
+        if assignable(bare, never) is True or declared_record(bare) is not None:
             raise Mismatch(
                 f"it gives {type_text(annotation)}, but `{wanted.name}` takes {rows_text(wanted.seen)}",
                 f"return `list[{type_text(bare)}]`: one value is never taken apart into rows",
             )
-    if hasattr(bare, "__arrow_c_stream__"):
+    if hasattr(bare, "__arrow_c_stream__") or hasattr(bare, "__arrow_c_array__"):
         return
     if assignable(bare, abc.Iterable) is False:
         raise Mismatch(
@@ -113,7 +159,7 @@ def _is_plain(element: object) -> bool:
 
 
 def _element(seen: Seen) -> object:
-    return _RECORD if seen.container in _FRAMES else seen.element
+    return _RECORD if seen.container in _OF_RECORDS else seen.element
 
 
 def _bare(annotation: object) -> object:
@@ -122,7 +168,7 @@ def _bare(annotation: object) -> object:
 
 def rows_text(seen: Seen) -> str:
     """Say in words what a view holds: ``a stream of str``, ``a list of Score``, ``a DataFrame``."""
-    if seen.container in _FRAMES or seen.container == "polars.Series":
+    if seen.container in _OF_RECORDS | COLUMN_KINDS:
         return f"a {seen.container.rpartition('.')[2]}"
     of = "" if seen.element is MISSING else f" of {type_text(seen.element)}"
     if seen.view.streams:

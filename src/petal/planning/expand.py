@@ -2,31 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from msgspec import Struct, field
 
 from petal.errors import PetalError
 from petal.interfaces.source import Operator, Part, PartLoader
 from petal.planning.findings import Findings, PathTo, Place, did_you_mean, listing
 from petal.spec.diagnostic import errors_of
 from petal.spec.pipeline import MISSING, EdgeSpec, ModuleSpec, NodeSpec, split_port
+from petal.spec.plan import Resolved
 
 MAX_DEPTH = 32
 MAX_NODES = 1_000_000
 
 
-class Draft:
-    """A node on its way into the plan."""
+class Draft(Struct, eq=False):
+    """A node on its way into the plan, with what has been found out about it.
 
-    __slots__ = ("id", "index", "key", "op", "path", "scope", "spec")
+    Attributes:
+        id: The full id, ``module/node`` inside modules.
+        spec: What its author wrote.
+        path: Where that stands in its file.
+        scope: The pipeline that it is in.
+        index: Its place among all drafts.
+        op: The operator that its type names, None where there is none.
+        key: The operator's key in the plan.
+        params: Its parameters, worked out.
+        bound: What feeds its inputs.
+        after: What it waits for without data.
+        policies: How it is run.
+    """
 
-    def __init__(self, full_id: str, spec: NodeSpec, path: PathTo, scope: Scope, index: int) -> None:
-        self.id = full_id
-        self.spec = spec
-        self.path = path
-        self.scope = scope
-        self.index = index
-        self.op: Operator | None = None
-        self.key = ""
+    id: str
+    spec: NodeSpec
+    path: PathTo
+    scope: Scope
+    index: int
+    op: Operator | None = None
+    key: str = ""
+    params: dict[str, Any] = field(default_factory=dict)
+    bound: dict[str, Any] = field(default_factory=dict)
+    after: Sequence[Draft] = ()
+    policies: Resolved | None = None
 
 
 class Given:
@@ -87,6 +106,11 @@ class Expanded:
     def __init__(self) -> None:
         self.drafts: list[Draft] = []
         self.scopes: list[Scope] = []
+
+    def close(self) -> None:
+        """Undo what refers to each other, so that all of it is freed at once and not by the garbage collector."""
+        for scope in self.scopes:
+            scope.nodes.clear()
 
 
 def expand(root: Part, load: PartLoader, findings: Findings) -> Expanded:
@@ -187,6 +211,8 @@ def _base(file: str) -> str:
 def _sort_edges(scope: Scope, findings: Findings) -> None:
     """File each edge under the node or module that it leads to."""
     spec = scope.part.spec
+    if not spec.edges:
+        return
     known = {n.id for n in spec.nodes} | {m.id for m in spec.modules}
     for i, edge in enumerate(spec.edges):
         target, port = split_port(edge.target)

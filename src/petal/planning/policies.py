@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from petal.planning.batching import batch_problem
 from petal.planning.expand import Draft, Scope
 from petal.planning.findings import Findings, did_you_mean, listing
 from petal.planning.request import Request
@@ -29,10 +30,10 @@ _LATER = "a later version of Petal runs it; until then remove it, so that nothin
 
 def default_effects(spec: OperatorSpec) -> Effects:
     """``pure`` for an operator that says it returns something, else ``once`` (DESIGN.md §5, S1.5)."""
-    output = spec.output("output")
-    if output is None:
+    if not spec.outputs:
         return Effects.ONCE
-    declares = output.annotation is not MISSING or output.seen.view.streams
+    whole = spec.outputs[0]
+    declares = whole.annotation is not MISSING or whole.seen.view.streams
     return Effects.PURE if declares else Effects.ONCE
 
 
@@ -46,18 +47,15 @@ class PolicyResolver:
 
     def resolve(self, draft: Draft) -> Resolved:
         """Resolve the policies of one node; origins are kept for each that someone set."""
-        spec, part = draft.op.spec if draft.op else None, draft.scope.part
-        layers = (
-            ("node", draft.spec.policies),
-            ("decorator", spec.policies if spec else NO_POLICIES),
-            ("defaults", part.spec.defaults),
-        )
+        spec, part = draft.op.spec if draft.op else None, draft.scope.part.spec
+        said = spec.policies if spec else NO_POLICIES
         effects = default_effects(spec) if spec else Effects.ONCE
-        silent = all([p is NO_POLICIES or p == NO_POLICIES for _, p in layers])
-        if silent and not self._request.backends and not part.spec.cache_io:
+        silent = draft.spec.policies == NO_POLICIES and said == NO_POLICIES and part.defaults == NO_POLICIES
+        if silent and not self._request.backends and not part.cache_io:
             if effects not in self._plain:
                 self._plain[effects] = Resolved(_LOCAL, None, None, None, None, effects, {})
             return self._plain[effects]
+        layers = (("node", draft.spec.policies), ("decorator", said), ("defaults", part.defaults))
         return self._layered(draft, layers, effects)
 
     def _layered(self, draft: Draft, layers: tuple[tuple[str, Policies], ...], effects: Effects) -> Resolved:
@@ -80,6 +78,8 @@ class PolicyResolver:
             origins["execution"] = "command line"
         if not (draft.op and draft.op.spec.outputs) and origins.get("cache") in ("defaults", "cache_io"):
             values["cache"] = False  # sinks are never cached (S9.1)
+        if values.get("batch") and draft.op:
+            self._batch(draft, draft.op.spec, values, origins)
         resolved = Resolved(
             values.get("execution", _LOCAL),
             values.get("retry") or None,
@@ -92,6 +92,25 @@ class PolicyResolver:
         self._check(draft, resolved)
         return resolved
 
+    def _batch(
+        self, draft: Draft, spec: OperatorSpec, values: dict[str, Any], origins: dict[str, str]
+    ) -> None:
+        """Refuse ``batch`` where it cannot work; one that is meant for every node leaves those out."""
+        problem = batch_problem(spec, values["batch"])
+        if problem is None:
+            return
+        if origins["batch"] == "defaults":
+            values["batch"] = False
+            return
+        self._findings.add(
+            draft.scope.place,
+            self._path(draft, "batch", origins["batch"]),
+            "bad-batch",
+            f"`{draft.id}` cannot run in batches: {problem[0]}",
+            hint=problem[1],
+            key=True,
+        )
+
     def _check(self, draft: Draft, resolved: Resolved) -> None:
         execution = resolved.execution
         if execution.backend != "local":
@@ -101,7 +120,7 @@ class PolicyResolver:
         for i, backend in enumerate(execution.failover):
             if backend != "local":
                 self._backend(draft, backend, resolved.origins["execution"], "failover", i)
-        for name in ("retry", "timeout", "cache", "batch"):
+        for name in ("retry", "timeout", "cache"):
             value = getattr(resolved, name)
             if value is None or (name == "retry" and value.max_attempts == 1):
                 continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from petal.spec.operator import OperatorSpec
-from petal.spec.plan import FromNode, Link, PlanNode, Stage
+from petal.spec.plan import FromNode, Link, PlanNode, Stage, output_view
 
 
 class _Edge:
@@ -21,7 +21,7 @@ class _Edge:
 
 def find_stages(nodes: Sequence[PlanNode], operators: dict[str, OperatorSpec]) -> tuple[Stage, ...]:
     """Group the streaming nodes into stages."""
-    streaming = [_streams(operators[n.operator]) for n in nodes]
+    streaming = [_streams(n, operators[n.operator]) for n in nodes]
     if not any(streaming):
         return ()
     edges = _edges(nodes, operators, streaming)
@@ -47,8 +47,8 @@ def find_stages(nodes: Sequence[PlanNode], operators: dict[str, OperatorSpec]) -
     return tuple(Stage(tuple(g), tuple(links[r])) for r, g in groups.items() if r in links)
 
 
-def _streams(spec: OperatorSpec) -> bool:
-    return bool(spec.outputs) and spec.outputs[0].seen.view.streams
+def _streams(node: PlanNode, spec: OperatorSpec) -> bool:
+    return bool(spec.outputs) and output_view(node, spec).view.streams
 
 
 def feeds(node: PlanNode) -> list[tuple[str, int, FromNode]]:

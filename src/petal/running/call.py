@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
-from petal.data.adapters import batch_rows, frame_of
+from petal.data.adapters import batch_rows, batches_of
 from petal.errors import DataError
 from petal.running.loop import LoopThread
 from petal.spec.context import Context
@@ -122,7 +123,11 @@ def _as_iterator(result: Any, spec: OperatorSpec) -> Iterator[Any]:
             f"{spec.name} says that it gives a stream, but it returned {got}",
             hint="`yield` the rows, or return a list or an iterator of them",
         )
-    frame = frame_of(result)
-    if frame is None:
+    batches = batches_of(result)
+    if batches is None:
         return iter(result)
-    return iter([frame]) if spec.outputs[0].seen.view is View.BATCHES else iter(batch_rows(frame))
+    return (
+        batches
+        if spec.outputs[0].seen.view is View.BATCHES
+        else chain.from_iterable(map(batch_rows, batches))
+    )

@@ -50,14 +50,16 @@ class Failure:
         index: The node that raised first, or None.
         errors: What nodes raised: the first one, and those that failed to publish what they wrote.
         broken: The nodes whose streams from outside broke.
+        where: For nodes that run in batches: the rows of the batch that failed.
     """
 
-    __slots__ = ("_inner", "broken", "errors", "index")
+    __slots__ = ("_inner", "broken", "errors", "index", "where")
 
     def __init__(self) -> None:
         self.index: int | None = None
         self.errors: dict[int, BaseException] = {}
         self.broken: set[int] = set()
+        self.where: dict[int, str] = {}
         self._inner: TracebackType | None = None
 
     def note(self, index: int, error: BaseException) -> None:

@@ -129,6 +129,11 @@ _SHAPE: Final = {
 
 #: What the names of a pipeline mean, and how its nodes are tied together (``planning/``).
 _WIRING: Final = {
+    "bad-batch": _error(
+        "A node is to run in batches, but its work cannot be cut into calls whose rows are put together again.",
+        "A sink, an operator that gives one value, or one that looks at all rows together would give another result.",
+        "Put `batch` on a node that takes one stream and gives rows; name the stream with `over` where there are several.",
+    ),
     "unknown-operator": _error(
         "No operator has the name that a node gives as its `type`.",
         "The name is looked up among the operators of the pipeline, of its `plugins`, of Petal and of installed plugins.",
@@ -183,6 +188,13 @@ _WIRING: Final = {
         "What one end of an edge gives is certainly not what the other end takes.",
         "Element types are compared after the views are adapted; one value is never taken apart into rows.",
         "Put a node between the two that converts, or correct an annotation.",
+    ),
+    "kept-in-memory": Code(
+        Severity.WARNING,
+        "Rows of a stream may have to wait for a consumer, and cannot wait on disk.",
+        "Branches of a stream that meet again wait for one another; what no codec takes exactly stays in memory "
+        "meanwhile, however much it is.",
+        "Let the operator give dicts, tuples or a declared record (dataclass, msgspec Struct, NamedTuple, TypedDict).",
     ),
     "duplicate-target": _error(
         "Two sinks of one run write the same file.",

@@ -6,8 +6,9 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from petal.spec.operator import OperatorSpec
+from petal.spec.operator import Input, OperatorSpec
 from petal.spec.policy import Batch, Cache, Effects, Execution, Retry
+from petal.spec.views import Seen, View
 
 
 class FromNode(Struct, frozen=True, gc=False):
@@ -66,6 +67,25 @@ class PlanNode(Struct, frozen=True, gc=False):
     after: tuple[int, ...] = ()
     policies: Resolved | None = None
     columns: tuple[str, ...] | None = None
+
+
+def output_view(node: PlanNode, spec: OperatorSpec) -> Seen:
+    """Return how a node's output flows: as it is declared, or as rows where ``batch`` makes many calls of it."""
+    seen = spec.outputs[0].seen
+    if seen.view is View.WHOLE and node.policies is not None and node.policies.batch is not None:
+        if seen.container in ("list", "tuple", "set", "frozenset"):
+            return Seen(View.ITEMS, seen.element, "iterator")
+        return Seen(View.BATCHES, seen.element)
+    return seen
+
+
+def batched_input(spec: OperatorSpec, batch: Batch) -> Input | None:
+    """Return the input that ``batch`` cuts: the one it names, or the only stream; None where that is not clear."""
+    fit = [i for i in spec.inputs if not i.variadic and i.seen.view is not View.VALUE]
+    if batch.over is not None:
+        return next((i for i in fit if i.name == batch.over), None)
+    fit = [i for i in fit if i.seen.view.streams] or fit
+    return fit[0] if len(fit) == 1 else None
 
 
 class Link(Struct, frozen=True, gc=False):

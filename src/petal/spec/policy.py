@@ -63,12 +63,13 @@ class Cache(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fi
 
 
 class Batch(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
-    """Cut a node's stream input into calls of ``size`` rows, ``in_flight`` of them at a time."""
+    """Cut a node's stream input into calls of ``size`` rows, or ``max_bytes`` bytes, ``in_flight`` at a time."""
 
     size: int = 1000
     in_flight: int = 1
     ordered: bool = True
     over: str | None = None
+    max_bytes: int | None = None
 
 
 class Policies(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -21,7 +21,7 @@ class Batches(Protocol[T_co]):
     """Annotate a stream that arrives as Polars batches, the fast view.
 
     ``Batches[str]`` is an iterator of ``polars.Series``, ``Batches[dict]`` (or any record type) one of
-    ``polars.DataFrame``.
+    ``polars.DataFrame``. An operator that gives batches may give lists of rows instead.
     """
 
     def __iter__(self) -> Iterator[Any]:
@@ -56,6 +56,16 @@ READS = FileUse.READS
 WRITES = FileUse.WRITES
 
 
+class BatchForm(StrEnum):
+    """In which form an operator takes batches that are not Polars'."""
+
+    LISTS = "lists"
+
+
+#: ``Annotated[Batches[T], LISTS]``: batches may be lists too. Small ones often are, because Polars is slow to import.
+LISTS = BatchForm.LISTS
+
+
 class View(StrEnum):
     """How one end of an edge sees the data."""
 
@@ -67,7 +77,10 @@ class View(StrEnum):
     @property
     def streams(self) -> bool:
         """Whether data flows through this end piece by piece."""
-        return self is View.ITEMS or self is View.BATCHES
+        return self in _STREAMING
+
+
+_STREAMING = frozenset({View.ITEMS, View.BATCHES})
 
 
 class Seen(Struct, frozen=True, gc=False):
@@ -76,9 +89,10 @@ class Seen(Struct, frozen=True, gc=False):
     Attributes:
         view: The view it asks for.
         element: What flows: the ``T`` of a stream or list, the type itself for a value, MISSING where unknown.
-        container: For a whole view, the name of what is built: ``list``, ``tuple``, ``set``, ``frozenset``,
-            ``polars.DataFrame``, ``polars.LazyFrame``, ``polars.Series``, ``pyarrow.Table``, ``pandas.DataFrame``;
-            for items ``iterable`` (may be iterated once), ``iterator`` or ``async``.
+        container: For a whole view, the name of what is built: ``list``, ``tuple``, ``set``, ``frozenset``, one of
+            the abstract collections, or one of :data:`FRAME_KINDS` and :data:`COLUMN_KINDS`; for items ``iterable`` (may be iterated once),
+            ``iterator`` or ``async``; for batches ``lists`` where they may be lists too, or
+            ``pyarrow.RecordBatchReader``.
     """
 
     view: View
@@ -92,25 +106,54 @@ _WHOLE = {
     list: "list",
     set: "set",
     frozenset: "frozenset",
-    abc.Sequence: "list",
-    abc.MutableSequence: "list",
-    abc.Collection: "list",
-    abc.Set: "set",
+    abc.Sequence: "sequence",
+    abc.MutableSequence: "mutable sequence",
+    abc.Collection: "collection",
+    abc.Set: "abstract set",
+    abc.MutableSet: "mutable set",
 }
-#: Frame classes by top package and name, so that no frame library is imported to recognise one.
-_FRAMES = {
-    ("polars", "DataFrame"): "polars.DataFrame",
-    ("polars", "LazyFrame"): "polars.LazyFrame",
-    ("polars", "Series"): "polars.Series",
-    ("pyarrow", "Table"): "pyarrow.Table",
-    ("pandas", "DataFrame"): "pandas.DataFrame",
-}
+#: Whole views that hold records, and those that hold single values; named by top package and class.
+FRAME_KINDS = frozenset(
+    {"polars.DataFrame", "polars.LazyFrame", "pyarrow.Table", "pyarrow.RecordBatch", "pandas.DataFrame"}
+)
+COLUMN_KINDS = frozenset({"polars.Series", "pyarrow.Array", "pyarrow.ChunkedArray", "pandas.Series"})
+#: The stream of records of Arrow: batches, pulled one at a time.
+READER = "pyarrow.RecordBatchReader"
+
+
+def container_of(kind: type) -> str:
+    """Name the frame or column that a class is, without importing its library; empty for every other class."""
+    name = f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+    return name if name in FRAME_KINDS or name in COLUMN_KINDS or name == READER else ""
+
+
+#: What making a frame of this library takes, by its top package.
+_NEEDS = {"pandas": ("pandas", "pyarrow"), "pyarrow": ("pyarrow",)}
+_ALIASES = {"pd": "pandas", "pa": "pyarrow"}
+
+
+def missing_libraries(container: str) -> tuple[str, ...]:
+    """Name the packages that are not installed and that a frame of this kind takes.
+
+    Args:
+        container: A kind of frame, or an annotation as it is written, such as ``pd.DataFrame``.
+    """
+    import importlib.util
+
+    library = container.partition(".")[0]
+    needed = _NEEDS.get(_ALIASES.get(library, library), ())
+    return tuple(name for name in needed if importlib.util.find_spec(name) is None)
 
 
 def without_extras(annotation: object) -> object:
-    """Strip ``Annotated`` and the ``None`` of an optional."""
-    while typing.get_origin(annotation) is typing.Annotated:
-        annotation = typing.get_args(annotation)[0]
+    """Strip ``Annotated``, the name of a ``type X = …`` and the ``None`` of an optional."""
+    while True:
+        if typing.get_origin(annotation) is typing.Annotated:
+            annotation = typing.get_args(annotation)[0]
+        elif type(annotation).__name__ == "TypeAliasType":
+            annotation = annotation.__value__  # type: ignore[attr-defined]
+        else:
+            break
     if typing.get_origin(annotation) in (typing.Union, UnionType):
         rest = [a for a in typing.get_args(annotation) if a is not NoneType]
         if len(rest) == 1:
@@ -134,7 +177,7 @@ def _take_apart(annotation: object) -> Seen:
     args = typing.get_args(bare)
     first = args[0] if args else MISSING
     if origin is Batches:
-        return Seen(View.BATCHES, first)
+        return Seen(View.BATCHES, first, "lists" if LISTS in getattr(annotation, "__metadata__", ()) else "")
     if not isinstance(origin, type):
         return Seen(View.VALUE, annotation)
     if origin in _ITEMS:
@@ -145,9 +188,9 @@ def _take_apart(annotation: object) -> Seen:
         return Seen(View.WHOLE, first, _WHOLE[origin])
     if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
         return Seen(View.WHOLE, first, "tuple")
-    frame = _FRAMES.get((origin.__module__.partition(".")[0], origin.__name__))
-    if frame:
-        return Seen(View.WHOLE, MISSING, frame)
+    container = container_of(origin)
+    if container:
+        return Seen(View.BATCHES if container == READER else View.WHOLE, MISSING, container)
     return Seen(View.VALUE, annotation)
 
 
