@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
 import polars as pl
 import pytest
 
-from petal import Batches, NodeFailed, Pipeline, RunInterrupted, Status, UsageError, node
+from petal import Batches, NodeFailed, Pipeline, RunInterrupted, Status, UsageError, node, operator
 
 
 def src() -> Iterator[int]:
@@ -135,7 +136,9 @@ def test_a_record_has_the_same_keys_and_is_plain_data():
     record = json.loads(json.dumps(result.as_record()))
     assert set(record) == {"run_id", "status", "seconds", "nodes", "outputs"}
     for name, one in record["nodes"].items():
-        assert set(one) == {"status", "cached", "attempts", "error", "backend", "rows", "seconds"}
+        assert set(one) == {
+            "status", "cached", "attempts", "error", "backend", "rows", "seconds", "own_seconds", "batches",
+        }  # fmt: skip
         assert one["status"] == result.nodes[name].status
     assert record["nodes"]["bad"]["error"] == {
         "kind": "user",
@@ -196,3 +199,50 @@ def test_events_come_in_order():
     assert ended == {"src": "succeeded", "total": "succeeded", "bad": "failed", "behind": "skipped"}
     assert [e.node for e in events if type(e).__name__ == "NodeStarted"] == ["src", "total", "bad"]
     assert events[-1].counts == {"succeeded": 2, "failed": 1, "skipped": 1}
+
+
+@pytest.mark.parametrize("count", [40, 400])
+def test_own_time_leaves_out_what_a_node_pulls_from(count: int) -> None:
+    """A slow source counts for itself, not for the quick node that streams from it nor for the one that waits."""
+
+    @operator
+    def slow() -> Iterator[int]:
+        for n in range(count):
+            time.sleep(0.001)
+            yield n
+
+    @operator
+    def quick(slow: Iterable[int]) -> Iterator[int]:
+        yield from slow
+
+    @operator
+    def total(quick: Iterable[int]) -> int:
+        return sum(quick)
+
+    @operator
+    def beside(slow: Iterable[int]) -> int:
+        return sum(slow)
+
+    for functions in ([slow, quick, total], [slow, quick, total, beside]):
+        nodes = Pipeline.of(*functions, name="p").run().check().nodes
+        assert nodes["slow"].own_seconds > 0.6 * 0.001 * count
+        for name in ("quick", "total"):
+            assert nodes[name].own_seconds < 0.5 * nodes["slow"].own_seconds
+            assert nodes[name].seconds >= nodes[name].own_seconds
+
+
+def test_batches_are_counted() -> None:
+    """A node that gives batches says how many; one that gives items or a value says nothing."""
+
+    @operator
+    def three() -> Batches[int]:
+        for n in range(3):
+            yield pl.Series([n] * 5)
+
+    @operator
+    def total(three: Iterable[int]) -> int:
+        return sum(three)
+
+    nodes = Pipeline.of(three, total, name="p").run().check().nodes
+    assert (nodes["three"].batches, nodes["three"].rows) == (3, 15)
+    assert nodes["total"].batches is None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator
+from time import perf_counter
 from typing import Any
 
 from petal.data.spill import Codec, Spill
@@ -43,12 +44,15 @@ class Branch:
         self.queue: deque[Any] = deque()
         self.spill: Spill | None = None
         self.rows = 0
+        self.spent = 0.0
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
+        began = perf_counter()
         piece = self._trunk.take(self)
+        self.spent += perf_counter() - began
         if piece is None:
             raise StopIteration
         self.rows += len(piece)

@@ -95,6 +95,8 @@ class Chain:
         except BaseException as error:
             self.failure.note(index, error)
             raise
+        finally:
+            watch.spent += time.perf_counter() - watch.began
         if state.units.flows[index]:
             self._flow(index, result)
         else:

@@ -240,10 +240,11 @@ class Engine:
             rows = None if type(value) in SCALARS else row_count(value)
             if self._emit is None and error is None:
                 seconds = perf_counter() - began
-                self._results[index] = NodeResult(status, False, 1, None, "local", rows, seconds)
+                self._results[index] = NodeResult(status, False, 1, None, "local", rows, seconds, seconds)
             else:
                 watch = Watch(index)
                 watch.began, watch.value, watch.rows = began, value, rows
+                watch.spent = perf_counter() - began
                 watch.inputs = direct.inputs(values)
                 self._finish(index, status, error, watch)
         return status is _SUCCEEDED
@@ -288,7 +289,11 @@ class Engine:
         seconds = perf_counter() - began if began else 0.0
         attempts = 1 if began or index in self._plan.overrides else 0
         rows = watch.rows if watch is not None else None
-        self._results[index] = NodeResult(status, False, attempts, failure, "local", rows, seconds)
+        own = watch.own_seconds if watch is not None else 0.0
+        batches = watch.batches if watch is not None else None
+        self._results[index] = NodeResult(
+            status, False, attempts, failure, "local", rows, seconds, own, batches
+        )
         if self._emit is not None:
             self._emit(self._finished(index, status, failure, watch, seconds, rows))
 
@@ -320,8 +325,10 @@ class Engine:
             node.operator,
             status,
             seconds,
+            own_seconds=watch.own_seconds if watch is not None else 0.0,
             rows_in=rows_in,
             rows=rows,
+            batches=watch.batches if watch is not None else None,
             error=failure.message if failure is not None else None,
             kind=failure.kind if failure is not None else None,
             inputs=inputs,

@@ -23,6 +23,9 @@ class NodeResult(Struct, frozen=True, gc=False):
         backend: Where it ran.
         rows: Rows it gave, None for a single value or a sink.
         seconds: Wall-clock time from its start to its end.
+        own_seconds: Seconds in its own code: without the nodes that it streams from, and without waiting for them.
+            Of a long stream of items this is an estimate.
+        batches: Batches it gave, None where its output is no stream of batches.
     """
 
     status: Status
@@ -32,6 +35,8 @@ class NodeResult(Struct, frozen=True, gc=False):
     backend: str = "local"
     rows: int | None = None
     seconds: float = 0.0
+    own_seconds: float = 0.0
+    batches: int | None = None
 
     def as_record(self) -> dict[str, Any]:
         """Return plain data with the same keys, for JSON."""
@@ -46,6 +51,8 @@ class NodeResult(Struct, frozen=True, gc=False):
             "backend": self.backend,
             "rows": self.rows,
             "seconds": round(self.seconds, 6),
+            "own_seconds": round(self.own_seconds, 6),
+            "batches": self.batches,
         }
 
 

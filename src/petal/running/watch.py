@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sized
+from itertools import islice
+from time import perf_counter
 from types import TracebackType
 from typing import Any
 
 from petal.data.files import Outputs
 from petal.spec.event import Status
+
+#: Items that are timed one by one, and of how many later ones one is timed: a prime, because what makes items of
+#: batches takes longer at every 4096th or so.
+EXACT, ONE_IN = 64, 61
 
 
 class Stopped(BaseException):
@@ -26,13 +32,31 @@ class Watch:
         ended: Whether its stream came to its true end, or it returned.
         started: ``time.perf_counter()`` of its call.
         head: The first rows, when previews are wanted.
+        batches: Batches given so far, None for a stream of items.
+        spent: Seconds in its code and in that of the nodes it pulled from.
+        reads: What it reads as a stream, by input: watches of nodes it pulls from, and branches.
     """
 
-    __slots__ = ("began", "ended", "head", "index", "inputs", "outputs", "reads", "rows", "status", "value")
+    __slots__ = (
+        "batches",
+        "began",
+        "ended",
+        "head",
+        "index",
+        "inputs",
+        "outputs",
+        "reads",
+        "rows",
+        "spent",
+        "status",
+        "value",
+    )
 
     def __init__(self, index: int, outputs: Outputs | None = None) -> None:
         self.index = index
         self.rows: int | None = None
+        self.batches: int | None = None
+        self.spent = 0.0
         self.ended = False
         self.began = 0.0
         self.head: list[Any] | None = None
@@ -41,6 +65,12 @@ class Watch:
         self.outputs = outputs
         self.status: Status | None = None
         self.value: Any = None
+
+    @property
+    def own_seconds(self) -> float:
+        """Seconds in its own code: without what it pulled from, and without waiting for rows."""
+        pulled: float = sum(r.spent for reads in self.reads.values() for r in reads)
+        return max(0.0, self.spent - pulled)
 
 
 class Failure:
@@ -91,39 +121,55 @@ def _comes_from_broken(error: BaseException | None) -> bool:
 def watched(
     rows: Iterator[Any], watch: Watch, failure: Failure, stop: list[Any], preview: bool
 ) -> Iterator[Any]:
-    """Pass items on and count them."""
-    count = 0
+    """Pass items on, count them, and measure how long they took to come: the first exactly, then one of many."""
+    count, spent, end = 0, 0.0, object()
+    head = watch.head = [] if preview else None
     try:
-        if preview:
-            watch.head = []
-            for row in rows:
-                watch.head.append(row)
-                count += 1
-                yield row
-                if count == 3:
-                    break
-        for count, row in enumerate(rows, count + 1):  # noqa: B007, B020
+        while True:
+            began = perf_counter()
+            row = next(rows, end)
+            seconds = perf_counter() - began
+            if row is end:
+                spent += seconds
+                break
+            spent += seconds if count < EXACT else seconds * ONE_IN
+            count += 1
             if stop:
                 raise Stopped
+            if head is not None and count <= 3:
+                head.append(row)
             yield row
+            if count >= EXACT:
+                for count, row in enumerate(islice(rows, ONE_IN - 1), count + 1):  # noqa: B007, B020
+                    if stop:
+                        raise Stopped
+                    yield row
         watch.ended = True
     except BaseException as error:
         failure.note(watch.index, error)
         raise
     finally:
         watch.rows = count
+        watch.spent += spent
         _close(rows)
 
 
 def watched_batches(
     batches: Iterator[Any], watch: Watch, failure: Failure, stop: list[Any], preview: bool
 ) -> Iterator[Any]:
-    """Pass batches on and count their rows."""
-    watch.rows = 0
+    """Pass batches on, count them and their rows, and measure how long they took to come."""
+    watch.rows = watch.batches = 0
+    end = object()
     try:
-        for batch in batches:
+        while True:
+            began = perf_counter()
+            batch = next(batches, end)
+            watch.spent += perf_counter() - began
+            if batch is end:
+                break
             if stop:
                 raise Stopped
+            watch.batches += 1
             if isinstance(batch, Sized):
                 watch.rows += len(batch)
                 if preview and watch.head is None and len(batch):

@@ -47,8 +47,10 @@ class NodeFinished(Event, frozen=True):
     Attributes:
         status: How it ended.
         seconds: Wall-clock time from its start to its end.
+        own_seconds: Seconds in its own code, without the nodes it streams from; of many items an estimate.
         rows_in: Rows taken from each stream input, by input; values are not counted.
         rows: Rows of its output stream, list or frame; None for another value.
+        batches: Batches it gave, None where its output is no stream of batches.
         error: What went wrong, in one line.
         kind: The error kind.
         inputs: Short redacted previews of the inputs, by name.
@@ -64,6 +66,8 @@ class NodeFinished(Event, frozen=True):
     cached: bool = False
     rows_in: dict[str, int] | None = None
     rows: int | None = None
+    batches: int | None = None
+    own_seconds: float = 0.0
     error: str | None = None
     kind: str | None = None
     inputs: dict[str, str] | None = None
