@@ -22,6 +22,7 @@ _NAMES = {
     "timeout": "petal.authoring.decorators",
     "batch": "petal.authoring.decorators",
     "open_output": "petal.data.files",
+    "split": "petal.data.split",
     "hookimpl": "petal.plugin.markers",
     "register_plugin": "petal.plugin.markers",
     "Diagnostic": "petal.spec.diagnostic",

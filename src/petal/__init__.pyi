@@ -14,6 +14,7 @@ from petal.authoring.decorators import retry as retry
 from petal.authoring.decorators import timeout as timeout
 from petal.authoring.pipeline import node as node
 from petal.data.files import open_output as open_output
+from petal.data.split import split as split
 from petal.errors import DataError as DataError
 from petal.errors import DefinitionError as DefinitionError
 from petal.errors import EnvironmentNotReady as EnvironmentNotReady

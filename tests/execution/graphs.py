@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -126,9 +127,9 @@ class Graph:
 
 
 def random_graph(rng: random.Random) -> Graph:
-    """Draw a graph of 5 to 8 nodes: streams, lists, values and `after` mixed."""
+    """Draw a graph of 6 to 8 nodes: streams, lists, values and `after` mixed."""
     graph = Graph()
-    for i in range(rng.randint(5, 8)):
+    for i in range(rng.randint(6, 8)):
         rows = [
             k for k in range(i) if GIVES[graph.functions[k]] != VALUE and graph.functions[k] is not untyped
         ]
@@ -159,3 +160,14 @@ def all_graphs(size: int) -> Iterator[list[list[int]]]:
     for rest in all_graphs(size - 1):
         for mask in range(1 << (size - 1)):
             yield [*rest, [k for k in range(size - 1) if mask >> k & 1]]
+
+
+def all_orders(size: int) -> Iterator[list[list[int]]]:
+    """Every way to feed nodes 0..size-1 from nodes before them, in every order in which each may read its sources."""
+    if size == 0:
+        yield []
+        return
+    for rest in all_orders(size - 1):
+        for count in range(size):
+            for ins in itertools.permutations(range(size - 1), count):
+                yield [*rest, list(ins)]

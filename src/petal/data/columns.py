@@ -13,11 +13,10 @@ from typing import Any
 from petal.data.records import as_dict, is_record
 from petal.spec.rows import declared_record, fields_of, members, plain_type
 
-#: Types whose values no column changes that is made of them alone.
-_SURE = tuple(frozenset({kind, NoneType}) for kind in (str, int, float, bool, bytes))
 #: Types of values with nothing inside.
-_FLAT = frozenset().union(
-    *_SURE, {datetime.date, datetime.datetime, datetime.time, datetime.timedelta, decimal.Decimal}
+_FLAT = frozenset(
+    {str, int, float, bool, bytes, NoneType, decimal.Decimal}
+    | {datetime.date, datetime.datetime, datetime.time, datetime.timedelta}
 )
 
 
@@ -46,10 +45,22 @@ def column_of(name: str, values: list[Any], known: Any = None) -> Any:
         raise ValueError(str(error)) from error
     if known is not None and column.dtype != known:
         raise ValueError(f"values of type {column.dtype}, not {known}")
-    sure = any(kinds <= kind for kind in _SURE) and (int not in kinds or column.dtype.is_integer())
-    if not sure and column.dtype != pl.Object and not _is_exact(column, values):
+    if not _is_sure(kinds - {NoneType}, column.dtype) and not _is_exact(column, values):
         raise ValueError(f"values that a column of {column.dtype} would change")
     return column
+
+
+def _is_sure(kinds: set[type], dtype: Any) -> bool:
+    """Whether a column of this type changes no value of these types, so that none must be looked at."""
+    import polars as pl
+
+    if dtype == pl.Object or not kinds:
+        return True
+    return (
+        kinds in ({str}, {float}, {bool}, {bytes})
+        or (kinds == {int} and dtype.is_integer())
+        or (kinds == {datetime.date} and dtype == pl.Date)
+    )
 
 
 def _is_exact(column: Any, values: list[Any]) -> bool:

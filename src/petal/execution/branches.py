@@ -36,8 +36,9 @@ class NobodyReads(Exception):
 class Branch:
     """One consumer's end of a trunk: an iterator of pieces, to be read once."""
 
-    def __init__(self, trunk: Trunk, may_spill: bool) -> None:
+    def __init__(self, trunk: Trunk, may_spill: bool, port: str) -> None:
         self._trunk = trunk
+        self.port = port
         self.may_spill = may_spill
         self.waiting = False
         self.closed = False
@@ -77,6 +78,7 @@ class Trunk:
         wanted: Whether the stream is kept, so that it goes on when nobody reads it any more.
         codec: Codec of lists of items, None where nothing is declared of them.
         folder: Where to spill, None for the temporary folder.
+        ports: The output port that each consumer reads, where there are several streams.
         stop: Not empty when the run is being stopped.
     """
 
@@ -90,6 +92,7 @@ class Trunk:
         folder: str | None = None,
         stop: list[Any] | None = None,
         window: int | None = None,
+        ports: list[str] | None = None,
     ) -> None:
         self._changed = threading.Condition(threading.Lock())
         self._waited_for = waited_for
@@ -102,12 +105,13 @@ class Trunk:
         self._window = window or WINDOW
         self._ended = False
         self._broken = False
-        self.branches = [Branch(self, s) for s in spills]
+        named = ports or ["output"] * len(spills)
+        self.branches = [Branch(self, s, p) for s, p in zip(spills, named, strict=True)]
 
     # -- the producer's side ----------------------------------------------------------------------------------
 
-    def push(self, piece: Any) -> None:
-        """Hand one piece to every consumer, waiting for room where that cannot lead to a deadlock.
+    def push(self, piece: Any, port: str = "output") -> None:
+        """Hand one piece to every consumer of a port, waiting for room where that cannot lead to a deadlock.
 
         Raises:
             NobodyReads: All consumers have stopped.
@@ -115,7 +119,8 @@ class Trunk:
         """
         with self._changed:
             for branch in self.branches:
-                self._put(branch, piece)
+                if branch.port == port:
+                    self._put(branch, piece)
             if all(b.closed for b in self.branches) and not self._wanted:
                 raise NobodyReads(self._last_failed)
 

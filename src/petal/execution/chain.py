@@ -12,12 +12,13 @@ from petal.data.adapters import adapt, row_count
 from petal.data.batches import BATCH_ROWS
 from petal.data.files import Outputs
 from petal.data.spill import Kept
+from petal.data.split import by_port
 from petal.errors import DataError
 from petal.execution.batched import Calls, Piece, again, cut_view, hold, pieces
 from petal.execution.branches import NobodyReads
 from petal.execution.secrets import reveal
 from petal.execution.signals import Interrupt
-from petal.execution.state import Collected, LeafStream, RunState
+from petal.execution.state import Collected, LeafStream, Ported, RunState
 from petal.running.call import Call
 from petal.running.watch import Broken, Failure, Stopped, Watch, watched, watched_batches
 from petal.spec.context import Context
@@ -99,6 +100,8 @@ class Chain:
             watch.spent += time.perf_counter() - watch.began
         if state.units.flows[index]:
             self._flow(index, result)
+        elif index in state.units.ports:
+            self._part(index, result)
         else:
             self._keep(index, result)
 
@@ -185,10 +188,12 @@ class Chain:
         branch = state.readers.get((index, name, position))
         if branch is not None:
             watch.reads.setdefault(name, []).append(branch)
-            seen = self._seen(source)
+            seen = self._seen(source, binding.port)
             rows = branch if seen.view is View.BATCHES else (row for piece in branch for row in piece)
             return adapt(rows, seen, wanted, name, note)
         value = state.values[source]
+        if isinstance(value, Ported):
+            value = value[binding.port]
         if isinstance(value, Collected):
             watch.inputs[name] = value
             return value.view(wanted, name)
@@ -198,7 +203,10 @@ class Chain:
         given = source not in state.plan.overrides and output is not None
         return adapt(value, output.seen if output is not None and given else _CONSTANT, wanted, name, note)
 
-    def _seen(self, source: int) -> Seen:
+    def _seen(self, source: int, port: str = "output") -> Seen:
+        output = self._state.specs[source].output(port)
+        if port != "output" and output is not None:
+            return output.seen
         return self._state.units.seen[source]
 
     def _port(self, source: int, binding: FromNode, value: Any) -> Any:
@@ -253,6 +261,51 @@ class Chain:
             state.values[index] = Collected(pieces, seen)
         elif kept is not None:
             state.values[index] = LeafStream(kept, seen)
+
+    def _part(self, index: int, result: Any) -> None:
+        """Several streams at once: hand each row to the consumers of its port (S1.5)."""
+        state, watch = self._state, self.watches[index]
+        ports, trunk = state.units.ports[index], state.trunks.get(index)
+        streams = {p: self._port(index, FromNode(index, p), result) for p in ports}
+        whole = index in state.targets or index in state.units.whole
+        kept: dict[str, list[Any]] = {
+            p: [] for p in ports if whole or (index, p) in state.units.collected_ports
+        }
+        pieces: dict[str, list[Any]] = {p: [] for p in ports}
+
+        def push(port: str) -> None:
+            piece, pieces[port] = pieces[port], []
+            if trunk is not None:
+                trunk.push(piece, port)
+            if port in kept:
+                kept[port].append(piece)
+
+        watch.rows = 0
+        try:
+            for port, row in by_port(streams):
+                if state.stop:
+                    raise Stopped
+                watch.rows += 1
+                pieces[port].append(row)
+                if len(pieces[port]) >= BATCH_ROWS:
+                    push(port)
+            for port in ports:
+                if pieces[port]:
+                    push(port)
+        except NobodyReads as news:
+            if news.failed:
+                raise Stopped from None  # S4.4: upstream of a failure
+        except BaseException as error:
+            self.failure.note(index, error)
+            raise
+        finally:
+            watch.spent = time.perf_counter() - watch.began
+        watch.ended = True
+        collected = {p: Collected(found, self._seen(index, p)) for p, found in kept.items()}
+        if whole:
+            state.values[index] = _with_fields(result, {p: list(c.stream()) for p, c in collected.items()})
+        else:
+            state.values[index] = Ported(collected)
 
     def _keep(self, index: int, result: Any) -> None:
         watch = self.watches[index]
@@ -339,6 +392,11 @@ class Chain:
         trunk = state.trunks.get(driver)
         if trunk is not None:
             trunk.finish(broken=not ok, cancelled=statuses[driver] is Status.CANCELLED)
+
+
+def _with_fields(whole: Any, fields: dict[str, Any]) -> Any:
+    """Return a NamedTuple or dict with some fields replaced."""
+    return {**whole, **fields} if isinstance(whole, dict) else whole._replace(**fields)
 
 
 def _each(binding: Any) -> tuple[Any, ...]:

@@ -50,6 +50,10 @@ class Collected:
         return (row for piece in self._pieces for row in piece)
 
 
+class Ported(dict[str, Any]):
+    """What a node with several streams gave, by port, as far as somebody takes it at once."""
+
+
 class LeafStream:
     """A leaf's stream, kept until somebody reads it: list, Series or DataFrame by its view (S5.3)."""
 
@@ -127,10 +131,11 @@ class RunState:
                 [f.spill for f in feeds],
                 waited_for=waited,
                 wanted=source in self.targets,
-                codec=Codec(seen.element),
+                codec=Codec() if source in units.ports else Codec(seen.element),
                 folder=folder,
                 stop=self.stop,
                 window=window,
+                ports=[f.port for f in feeds],
             )
             self.trunks[source] = trunk
             for feed, branch in zip(feeds, trunk.branches, strict=True):

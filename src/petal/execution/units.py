@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from petal.spec.plan import Constant, FromNode, Plan, PlanNode, output_view
+from petal.spec.plan import Constant, FromNode, Plan, PlanNode, output_view, stream_ports
 from petal.spec.views import Seen, View
 
 NO_OUTPUT = Seen(View.VALUE)
@@ -33,11 +33,14 @@ class Units:
         of: The unit of each node.
         seen: For each node, how its output flows.
         flows: For each node, whether it streams.
+        ports: By node that gives several streams at once: the ports that are streams.
         members: Nodes of each unit in topological order; the last is its driver.
         waits: For each unit, the units that must have finished (values, ``after``).
         streams: For each unit, the units whose streams it reads through a buffer.
         branches: By trunk node: the feeds that get a buffer each.
         collected: Trunk nodes whose whole output somebody takes at once.
+        collected_ports: Likewise, of nodes with several streams: node and port.
+        whole: Nodes whose value somebody takes: of a node with several streams, all of them at once.
         pulled: For each node, whether its consumer pulls it.
         consumers: For each node, how many feeds and other uses there are of its output.
     """
@@ -49,11 +52,18 @@ class Units:
             output_view(n, s) if s.outputs else NO_OUTPUT for n, s in zip(plan.nodes, specs, strict=True)
         ]
         self.flows = [seen.view.streams and i not in plan.overrides for i, seen in enumerate(self.seen)]
+        self.ports = {
+            i: ports
+            for i, s in enumerate(specs)
+            if len(s.outputs) > 1 and (ports := stream_ports(s)) and i not in plan.overrides
+        }
         self.consumers = [0] * count
         self.branches: dict[int, list[Feed]] = {}
         self.collected: set[int] = set()
+        self.collected_ports: set[tuple[int, str]] = set()
+        self.whole: set[int] = set()
         self.waited_for: set[int] = set()
-        if not any(self.flows):
+        if not any(self.flows) and not self.ports:
             self._each_by_itself(plan)
             return
         waited: set[int] = set()
@@ -61,8 +71,9 @@ class Units:
             waited.update(node.after)
         feeds: list[list[Feed]] = [[] for _ in range(count)]  # by source, only of nodes that stream
         sources: list[list[int]] = [[] for _ in range(count)]
+        values: list[list[int]] = [[] for _ in range(count)]  # those that must have ended
         for i, node in enumerate(plan.nodes):
-            self._read(plan, i, node, feeds, sources)
+            self._read(plan, i, node, feeds, sources, values)
         self._mark_spills(plan, feeds)
         targets = set(plan.targets)
         self.pulled = [
@@ -91,12 +102,11 @@ class Units:
         self.streams: list[set[int]] = [set() for _ in self.members]
         for i, node in enumerate(plan.nodes):
             unit = self.of[i]
-            for source in sources[i]:
-                if self.of[source] != unit and not self.flows[source]:
-                    self.waits[unit].add(self.of[source])
+            self.waits[unit].update([self.of[source] for source in values[i]])
             for source in node.after:
                 self.waits[unit].add(self.of[source])
                 self.waited_for.add(source)
+        self.waited_for.update(self.whole.intersection(self.ports))
         self._connect(feeds)
 
     def _each_by_itself(self, plan: Plan) -> None:
@@ -126,7 +136,13 @@ class Units:
                     self.pulled[i], depth[i] = False, 0
 
     def _read(
-        self, plan: Plan, i: int, node: PlanNode, feeds: list[list[Feed]], sources: list[list[int]]
+        self,
+        plan: Plan,
+        i: int,
+        node: PlanNode,
+        feeds: list[list[Feed]],
+        sources: list[list[int]],
+        values: list[list[int]],
     ) -> None:
         spec = plan.operators[node.operator]
         for name, binding in node.inputs.items():
@@ -139,7 +155,10 @@ class Units:
                 source = one.node
                 self.consumers[source] += 1
                 sources[i].append(source)
-                if self.flows[source]:
+                if not self.flows[source] and one.port not in self.ports.get(source, ()):
+                    values[i].append(source)
+                    self.whole.add(source)
+                else:
                     port = spec.input(name)
                     streams = port is not None and port.seen.view.streams
                     feeds[source].append(Feed(source, one.port, i, name, position, streams))
@@ -153,7 +172,7 @@ class Units:
 
     def _connect(self, feeds: list[list[Feed]]) -> None:
         for i, group in enumerate(feeds):
-            if self.pulled[i] or not self.flows[i]:
+            if self.pulled[i]:
                 continue
             for feed in group:
                 unit = self.of[feed.target]
@@ -163,5 +182,9 @@ class Units:
                     self.branches.setdefault(i, []).append(feed)
                     self.streams[unit].add(self.of[i])
                 else:
-                    self.collected.add(i)
+                    if i in self.ports:
+                        self.collected_ports.add((i, feed.port))
+                        self.waited_for.add(i)
+                    else:
+                        self.collected.add(i)
                     self.waits[unit].add(self.of[i])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from petal.spec.operator import OperatorSpec
-from petal.spec.plan import FromNode, Link, PlanNode, Stage, output_view
+from petal.spec.plan import FromNode, Link, PlanNode, Stage, output_view, stream_ports
 
 
 class _Edge:
@@ -22,7 +22,7 @@ class _Edge:
 def find_stages(nodes: Sequence[PlanNode], operators: dict[str, OperatorSpec]) -> tuple[Stage, ...]:
     """Group the streaming nodes into stages."""
     streaming = [_streams(n, operators[n.operator]) for n in nodes]
-    if not any(streaming):
+    if not any(streaming) and not any([stream_ports(s) for s in operators.values()]):
         return ()
     edges = _edges(nodes, operators, streaming)
     leaders = list(range(len(nodes)))
@@ -68,7 +68,8 @@ def _edges(
     edges = []
     for i, node in enumerate(nodes):
         for name, _, feed in feeds(node):
-            if streaming[feed.node] and feed.port == "output":
+            split = feed.port in stream_ports(operators[nodes[feed.node].operator])
+            if split or (streaming[feed.node] and feed.port == "output"):
                 port = operators[node.operator].input(name)
                 whole = port is None or not port.seen.view.streams
                 edges.append(_Edge(feed.node, feed.port, i, name, whole))

@@ -79,6 +79,13 @@ def output_view(node: PlanNode, spec: OperatorSpec) -> Seen:
     return seen
 
 
+def stream_ports(spec: OperatorSpec) -> tuple[str, ...]:
+    """Return the output ports, fields of the whole, that are streams of items (S1.5)."""
+    if len(spec.outputs) < 2:
+        return ()
+    return tuple(o.name for o in spec.outputs[1:] if o.seen.view is View.ITEMS)
+
+
 def batched_input(spec: OperatorSpec, batch: Batch) -> Input | None:
     """Return the input that ``batch`` cuts: the one it names, or the only stream; None where that is not clear."""
     fit = [i for i in spec.inputs if not i.variadic and i.seen.view is not View.VALUE]
