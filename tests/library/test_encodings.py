@@ -2,6 +2,8 @@
 
 import gzip
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -84,3 +86,34 @@ def test_the_line_is_named_in_whatever_a_file_is_read_from(tmp_path, monkeypatch
         path.write_bytes(gzip.compress(data) if form == "gzip" else data)
     with pytest.raises(RowError, match=f"line {line} of"):
         read(kind, path)
+
+
+def test_readers_left_to_the_collector_hold_nobody_up(tmp_path: Path) -> None:
+    """A reader that nobody finishes is closed by the garbage collector, which may run where a thread is being started.
+
+    That moment cannot be had on demand, so the script holds the lock of ``threading`` that is held then.
+    """
+    script = tmp_path / "many.py"
+    script.write_text(
+        """
+import gc, sys, threading
+from pathlib import Path
+from petal.library.text import file_reader
+
+big = Path(sys.argv[1]) / "big.txt"
+big.write_bytes(b"x\\n" * 8_000_000)
+for _ in range(20):
+    rows = file_reader(file_path=big)
+    next(rows), next(rows)
+    knot = [rows]
+    knot.append(knot)
+    with getattr(threading, "_shutdown_locks_lock", threading.Lock()):
+        del rows, knot
+        gc.collect()
+print([t.name for t in threading.enumerate() if t.is_alive() and t.name != "petal-read-ahead"])
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout.strip() == "['MainThread']", done.stderr

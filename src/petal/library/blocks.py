@@ -1,16 +1,19 @@
 """Read a file as large blocks of whole lines, so that memory is bounded by the block and not by the file."""
 
+import contextlib
 import gzip
 import io
 import os
 import select
 import stat
 import sys
+import threading
 import zlib
 from collections.abc import Generator, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import IO, Literal, TypeVar, cast
+from queue import Empty, SimpleQueue
+from typing import IO, Any, Literal, NamedTuple, TypeVar, cast
 
 from petal import DataError, RowError
 from petal.library.paths import STANDARD, closed, unreadable
@@ -18,6 +21,8 @@ from petal.library.paths import STANDARD, closed, unreadable
 #: Bytes read at a time; a block is longer where its last line is, and shorter at the end.
 BLOCK = 6 << 20
 _PROBE = 4096
+#: Seconds that an early end waits for the block that is being read.
+_LONGEST = 10.0
 #: Lines of a zstd file that are taken at a time.
 _LINES = 16_384
 _BOM = b"\xef\xbb\xbf"
@@ -106,18 +111,56 @@ def is_large(path: Path) -> bool:
 
 
 def ahead(items: Generator[T, None, None]) -> Generator[T, None, None]:
-    """Yield the items, each made on a thread while the consumer works on the one before."""
-    from concurrent.futures import ThreadPoolExecutor
+    """Yield the items, each made on a thread while the consumer works on the one before.
 
-    end = object()
+    An abandoned generator is closed by the garbage collector, which may run on any thread and at any line, even while
+    a thread is being started: so nothing here takes a lock of ``threading``, and the wait for the end is bounded.
+    """
+    asked: SimpleQueue[bool] = SimpleQueue()
+    made: SimpleQueue[_Made] = SimpleQueue()
+    maker = threading.Thread(target=_make, args=(items, asked, made), name="petal-read-ahead", daemon=True)
+    maker.start()
+    ended = False
+    asked.put(True)
     try:
-        with ThreadPoolExecutor(1, "petal-read-ahead") as pool:
-            coming = pool.submit(next, items, end)
-            while (item := coming.result()) is not end:
-                coming = pool.submit(next, items, end)
-                yield item  # type: ignore[misc]
+        while True:
+            made_now = made.get()
+            if made_now.ended:
+                ended = True
+                if made_now.error is not None:
+                    raise made_now.error
+                return
+            asked.put(True)
+            yield made_now.item
     finally:
-        items.close()
+        asked.put(False)
+        if not ended and threading.get_ident() != maker.ident:
+            with contextlib.suppress(Empty):
+                while not made.get(timeout=_LONGEST).ended:
+                    pass
+
+
+class _Made(NamedTuple):
+    """What the thread hands over: an item; or, as the last, what it ended with."""
+
+    item: Any = None
+    error: BaseException | None = None
+    ended: bool = False
+
+
+def _make(items: Generator[Any, None, None], asked: SimpleQueue[bool], made: SimpleQueue[_Made]) -> None:
+    error: BaseException | None = None
+    try:
+        try:
+            while asked.get():
+                made.put(_Made(next(items)))
+        finally:
+            items.close()
+    except StopIteration:
+        pass
+    except BaseException as raised:  # raised again by the consumer
+        error = raised
+    made.put(_Made(None, error, True))
 
 
 def not_utf8(data: bytes, path: Path, lines_before: int) -> RowError | None:
