@@ -367,3 +367,16 @@ def test_what_cannot_be_cut_is_refused(shape: str, words: str) -> None:
     assert len(found) == 1
     assert words in found[0].message
     assert found[0].hint
+
+
+@pytest.mark.parametrize("rows", [None, [1, 2, 3]])
+def test_an_input_left_to_its_default_needs_no_cutting(tmp_path: Path, rows: list[int] | None) -> None:
+    """Without an edge the operator is called with its own default, in batches or at once, and never fails of that."""
+    (tmp_path / "ops.py").write_text(
+        "from petal import operator\n@operator\ndef doubled(rows: list[int] = [7]) -> list[int]:\n    return [r * 2 for r in rows]\n"
+    )
+    given = "" if rows is None else f", params: {{ rows: {rows} }}"
+    file = tmp_path / "p.yaml"
+    file.write_text(f"plugins: [./ops.py]\nnodes:\n  - {{ id: d, type: Doubled, batch: 2{given} }}\n")
+    found = Pipeline.from_file(file).run().check().outputs["d"]
+    assert list(found) == [r * 2 for r in rows or [7]]

@@ -86,6 +86,8 @@ class Chain:
             state.outputs.add(watch.outputs)
         batch = node.policies.batch if node.policies is not None else None
         cut = batched_input(spec, batch) if batch is not None else None
+        if cut is not None and _is_left_out(node.inputs.get(cut.name)):
+            cut = None  # the function's own default: there is nothing to cut
         try:
             if batch is not None and cut is not None:
                 result: Any = self._in_batches(index, batch, cut, watch.outputs)
@@ -93,6 +95,10 @@ class Chain:
                 inputs = {n: self._input(index, n, b) for n, b in node.inputs.items()}
                 inputs = {n: v for n, v in inputs.items() if v is not MISSING}
                 result = self._call(index)(inputs, self._context(index, watch.outputs))
+                if (
+                    batch is not None and not spec.outputs[0].seen.view.streams
+                ):  # one call, but its rows flow as those of many would
+                    result = iter(adapt(result, spec.outputs[0].seen, state.units.seen[index], "output"))
         except BaseException as error:
             self.failure.note(index, error)
             raise
@@ -276,11 +282,14 @@ class Chain:
         def push(port: str) -> None:
             piece, pieces[port] = pieces[port], []
             if trunk is not None:
+                began = time.perf_counter()
                 trunk.push(piece, port)
+                watch.spent -= time.perf_counter() - began  # waiting for room is not its own work
             if port in kept:
                 kept[port].append(piece)
 
         watch.rows = 0
+        parting = time.perf_counter()
         try:
             for port, row in by_port(streams):
                 if state.stop:
@@ -299,7 +308,7 @@ class Chain:
             self.failure.note(index, error)
             raise
         finally:
-            watch.spent = time.perf_counter() - watch.began
+            watch.spent += time.perf_counter() - parting
         watch.ended = True
         collected = {p: Collected(found, self._seen(index, p)) for p, found in kept.items()}
         if whole:
@@ -397,6 +406,10 @@ class Chain:
 def _with_fields(whole: Any, fields: dict[str, Any]) -> Any:
     """Return a NamedTuple or dict with some fields replaced."""
     return {**whole, **fields} if isinstance(whole, dict) else whole._replace(**fields)
+
+
+def _is_left_out(binding: Any) -> bool:
+    return binding is None or (isinstance(binding, Constant) and binding.value is MISSING)
 
 
 def _each(binding: Any) -> tuple[Any, ...]:
