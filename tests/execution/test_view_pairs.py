@@ -397,6 +397,7 @@ FULL: dict[str, Any] = {
 @example(rows=[NOTHING, NOTHING])
 @example(rows=[NOTHING, NOTHING, NOTHING, FULL])
 @example(rows=[FULL, NOTHING])
+@example(rows=[FULL, {**FULL, "n": None, "inner": {"p": 2**63 - 2, "q": None}}])  # no float holds it
 @settings(
     max_examples=4, deadline=None, phases=[Phase.explicit, Phase.generate]
 )  # shrinking takes minutes here

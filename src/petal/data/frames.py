@@ -228,8 +228,8 @@ def to_arrow(frame: Any) -> Any:
 
 
 def to_pandas(frame: Any) -> Any:
-    """Return a DataFrame of pandas; whole numbers stay whole where some are missing."""
-    found = frame.to_pandas()
+    """Return a DataFrame of pandas; whole numbers stay whole where some are missing, within records and lists too."""
+    found = frame.to_pandas(integer_object_nulls=True)
     for column in frame:
         if column.dtype.is_integer() and column.null_count():
             import pandas as pd  # type: ignore[import-untyped]
