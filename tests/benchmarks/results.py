@@ -25,6 +25,7 @@ def save(path: Path, results: Measured) -> None:
         lambda found: re.sub(r"\s+", " ", found[0]).replace("[ ", "[").replace(" ]", "]"),
         text,
     )
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{text}\n", encoding="utf-8")
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from msgspec import Struct
 
 from petal.spec.diagnostic import Diagnostic, Severity
 
@@ -24,8 +25,7 @@ SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _LINE_END: Final = re.compile(r"\r\n?|\n")
 
 
-@dataclass(slots=True)
-class Place:
+class Place(Struct):
     """Where a value starts, as an offset into the text.
 
     Attributes:
@@ -53,8 +53,7 @@ class Refused(Exception):
         self.finding = finding
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Struct, frozen=True, dict=True):
     """A file's name and text, able to say on which line an offset lies."""
 
     file: str

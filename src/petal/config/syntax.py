@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+from msgspec import Struct
 
 from petal.config.source import MAX_BYTES, Parsed, Place, Refused, Source
 
@@ -22,8 +23,7 @@ _SUFFIXES: Final[dict[str, Format]] = {".yaml": "yaml", ".yml": "yaml", ".json":
 _FATAL: Final = frozenset({"syntax", "too-large", "encoding"})
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(Struct, frozen=True, dict=True):
     """A parsed file.
 
     Attributes:
@@ -37,8 +37,8 @@ class Document:
     text: str
     data: Any
     findings: list[Diagnostic]
-    _source: Source = field(repr=False, compare=False)
-    _find_places: Callable[[], Place] = field(repr=False, compare=False)
+    _source: Source
+    _find_places: Callable[[], Place]
 
     @cached_property
     def _root(self) -> Place:

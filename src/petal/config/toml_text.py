@@ -151,11 +151,7 @@ class _Table(Place):
     ``dotted`` (made by a dotted key) or ``closed`` (an inline table).
     """
 
-    __slots__ = ("how",)
-
-    def __init__(self, offset: int, how: str) -> None:
-        super().__init__(offset, {})
-        self.how = how
+    how: str = "parent"
 
 
 _Part = tuple[str, int]
@@ -171,7 +167,7 @@ class _Scanner:
     def __init__(self, text: str) -> None:
         self._text = text
         self._pos = 0
-        self._root = _Table(0, "header")
+        self._root = _Table(0, {}, "header")
         self._table = self._root
         self._surplus: tuple[str, int, int] | None = None  # the table being read was there before
         self.doubles: list[_Double] = []
@@ -236,7 +232,7 @@ class _Scanner:
             self._table = opened
         else:
             self._surplus = (".".join(name for name, _ in parts), opened, start)
-            self._table = _Table(start, "header")
+            self._table = _Table(start, {}, "header")
 
     def _open(self, parts: list[_Part], start: int, *, several: bool) -> _Table | int:
         """Return the table that a header opens, or the offset of what stands in its way."""
@@ -246,7 +242,7 @@ class _Scanner:
         name, at = parts[-1]
         children = _children(above)
         if name not in children:
-            table = _Table(start, "tables" if several else "header")
+            table = _Table(start, {}, "tables" if several else "header")
             children[name] = (at, table)
             return _next_item(table, start) if several else table
         first, known = children[name]
@@ -308,7 +304,7 @@ class _Scanner:
         return place
 
     def _inline_table(self, depth: int) -> Place:
-        place = _Table(self._pos, "closed")
+        place = _Table(self._pos, {}, "closed")
         self._pos += 1
         self._skip(_SKIP)
         blank_from = self._pos
@@ -326,7 +322,7 @@ class _Scanner:
 def _next_item(tables: _Table, start: int) -> _Table:
     """Add a table to a list of tables."""
     children = _children(tables)
-    table = _Table(start, "header")
+    table = _Table(start, {}, "header")
     children[len(children)] = (start, table)
     return table
 
@@ -335,7 +331,7 @@ def _descend(table: _Table, parts: list[_Part], how: str, through: tuple[str, ..
     """Follow a dotted key, making tables on the way; or return the offset of what stands in the way."""
     for name, at in parts:
         children = _children(table)
-        first, known = children.setdefault(name, (at, _Table(at, how)))
+        first, known = children.setdefault(name, (at, _Table(at, {}, how)))
         if isinstance(known, _Table) and known.how == "tables" and how == "parent":
             known = _children(known)[len(_children(known)) - 1][1]
         if not isinstance(known, _Table) or known.how not in through:

@@ -6,15 +6,20 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from functools import partial
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 from petal.data.adapters import adapt
+from petal.data.files import Outputs
+from petal.execution.state import RunState
 from petal.running.call import Call
-from petal.running.watch import Stopped
+from petal.running.watch import Failure, Stopped
+from petal.spec.context import Context
 from petal.spec.operator import Input
+from petal.spec.pipeline import MISSING
 from petal.spec.policy import Batch
 from petal.spec.views import Seen, View
 
@@ -123,6 +128,62 @@ def _fitting(batch: Any, policy: Batch) -> int:
         return policy.size
     each = max(1, -(-int(batch.estimated_size()) // len(batch)))
     return max(1, min(policy.size, policy.max_bytes // each))
+
+
+class Chain(Protocol):
+    """What is needed of the chain that runs the member."""
+
+    state: RunState
+    failure: Failure
+
+    def input(self, index: int, name: str, binding: Any, view: Seen | None = None) -> Any:
+        """Return an input's value in a view."""
+
+    def call(self, index: int) -> Call:
+        """Make the operator ready."""
+
+    def context(self, index: int, outputs: Outputs, batch: int | None = None) -> Context:
+        """Make what a call may ask for."""
+
+
+def rows_of(chain: Chain, index: int, batch: Batch, cut: Input, outputs: Outputs) -> Iterator[Any]:
+    """Call a member once for each piece of one input, the others whole with each call, and yield all rows (S4.6).
+
+    Args:
+        chain: What runs the member.
+        index: The member's place in the plan.
+        batch: How the input is cut.
+        cut: The input that is cut.
+        outputs: Where the member's files go.
+    """
+    state = chain.state
+    spec, bound = state.specs[index], state.plan.nodes[index].inputs
+    ports = {port.name: port for port in spec.inputs}
+    view, flow, given = cut_view(cut), state.units.seen[index], spec.outputs[0].seen
+    stream = chain.input(index, cut.name, bound[cut.name], view)
+    held: dict[str, Any] = {}
+    for name, port in ports.items():
+        if name != cut.name and name in bound:
+            wanted = cut_view(port) if port.seen.view.streams else None
+            value = chain.input(index, name, bound[name], wanted)
+            if value is not MISSING:
+                held[name] = [hold(port, v) for v in value] if port.variadic else hold(port, value)
+
+    def call_one(call: Call, piece: Piece) -> list[Any]:
+        inputs = {
+            n: [again(ports[n], v) for v in value] if ports[n].variadic else again(ports[n], value)
+            for n, value in held.items()
+        }
+        rows = [piece.rows] if view.view is View.BATCHES else piece.rows
+        inputs[cut.name] = adapt(iter(rows), view, cut.seen, cut.name)
+        result = call(inputs, chain.context(index, outputs, piece.number))
+        return list(result if given.view.streams else adapt(result, given, flow, "output"))
+
+    def failed(where: str) -> None:
+        chain.failure.where.setdefault(index, f"{where} of `{cut.name}`")
+
+    calls = Calls(call_one, partial(chain.call, index), batch, state.stop, failed)
+    return calls.rows(pieces(stream, view, batch))
 
 
 class Calls:

@@ -14,7 +14,6 @@ from petal.data.files import Outputs
 from petal.data.spill import Kept
 from petal.data.split import by_port
 from petal.errors import DataError
-from petal.execution.batched import Calls, Piece, again, cut_view, hold, pieces
 from petal.execution.branches import NobodyReads
 from petal.execution.secrets import reveal
 from petal.execution.signals import Interrupt
@@ -23,10 +22,8 @@ from petal.running.call import Call
 from petal.running.watch import Broken, Failure, Stopped, Watch, watched, watched_batches
 from petal.spec.context import Context
 from petal.spec.event import Status
-from petal.spec.operator import Input
 from petal.spec.pipeline import MISSING
 from petal.spec.plan import Binding, Constant, FromNode, batched_input
-from petal.spec.policy import Batch
 from petal.spec.views import Seen, View
 
 _CONSTANT = Seen(View.VALUE)
@@ -42,11 +39,11 @@ class Chain:
     """
 
     def __init__(self, state: RunState, members: list[int], previews: bool) -> None:
-        self._state = state
-        self._members = members
-        self._previews = previews
+        self.state = state
         self.failure = Failure()
         self.watches = {i: Watch(i) for i in members}
+        self._members = members
+        self._previews = previews
         self._calls: list[tuple[int, Call]] = []
         self._streams: dict[int, Iterator[Any]] = {}
         self._last_started = members[0]
@@ -77,7 +74,7 @@ class Chain:
     # -- one member -------------------------------------------------------------------------------------------
 
     def _start(self, index: int) -> None:
-        state, node = self._state, self._state.plan.nodes[index]
+        state, node = self.state, self.state.plan.nodes[index]
         spec, watch = state.specs[index], self.watches[index]
         self._last_started = index
         watch.began = time.perf_counter()
@@ -90,11 +87,13 @@ class Chain:
             cut = None  # the function's own default: there is nothing to cut
         try:
             if batch is not None and cut is not None:
-                result: Any = self._in_batches(index, batch, cut, watch.outputs)
+                from petal.execution.batched import rows_of  # what it imports would slow every start
+
+                result: Any = rows_of(self, index, batch, cut, watch.outputs)
             else:
-                inputs = {n: self._input(index, n, b) for n, b in node.inputs.items()}
+                inputs = {n: self.input(index, n, b) for n, b in node.inputs.items()}
                 inputs = {n: v for n, v in inputs.items() if v is not MISSING}
-                result = self._call(index)(inputs, self._context(index, watch.outputs))
+                result = self.call(index)(inputs, self.context(index, watch.outputs))
                 if (
                     batch is not None and not spec.outputs[0].seen.view.streams
                 ):  # one call, but its rows flow as those of many would
@@ -111,52 +110,18 @@ class Chain:
         else:
             self._keep(index, result)
 
-    def _call(self, index: int) -> Call:
+    def call(self, index: int) -> Call:
         """Make a member's operator ready; it is closed at the end."""
-        state, node = self._state, self._state.plan.nodes[index]
+        state, node = self.state, self.state.plan.nodes[index]
         call = Call(
             state.specs[index], state.operators[node.operator].target, reveal(node.params), state.loop
         )
         self._calls.append((index, call))
         return call
 
-    def _in_batches(self, index: int, batch: Batch, cut: Input, outputs: Outputs) -> Iterator[Any]:
-        """Call a member once for each piece of one input; the others go whole with each call (S4.6)."""
-        state, spec = self._state, self._state.specs[index]
-        ports = {port.name: port for port in spec.inputs}
-        bound = state.plan.nodes[index].inputs
-        view, flow = cut_view(cut), state.units.seen[index]
-        stream = self._input(index, cut.name, bound[cut.name], view)
-        held: dict[str, Any] = {}
-        for name, port in ports.items():
-            if name != cut.name and name in bound:
-                wanted = cut_view(port) if port.seen.view.streams else None
-                value = self._input(index, name, bound[name], wanted)
-                if value is not MISSING:
-                    held[name] = [hold(port, v) for v in value] if port.variadic else hold(port, value)
-
-        def call_one(call: Call, piece: Piece) -> list[Any]:
-            inputs = {
-                n: [again(ports[n], v) for v in value] if ports[n].variadic else again(ports[n], value)
-                for n, value in held.items()
-            }
-            rows = [piece.rows] if view.view is View.BATCHES else piece.rows
-            inputs[cut.name] = adapt(iter(rows), view, cut.seen, cut.name)
-            result = call(inputs, self._context(index, outputs, piece.number))
-            given = spec.outputs[0].seen
-            return list(result if given.view.streams else adapt(result, given, flow, "output"))
-
-        calls = Calls(
-            call_one,
-            partial(self._call, index),
-            batch,
-            state.stop,
-            lambda where: self.failure.where.setdefault(index, f"{where} of `{cut.name}`"),
-        )
-        return calls.rows(pieces(stream, view, batch))
-
-    def _context(self, index: int, outputs: Outputs, batch: int | None = None) -> Context:
-        state, node = self._state, self._state.plan.nodes[index]
+    def context(self, index: int, outputs: Outputs, batch: int | None = None) -> Context:
+        """Make what a call of a member may ask for; ``batch`` is the number of the call where there are several."""
+        state, node = self.state, self.state.plan.nodes[index]
         return Context(
             run_id=state.run_id,
             node_id=node.id,
@@ -168,11 +133,11 @@ class Chain:
             secret=lambda name: str(reveal("${secret:" + name + "}")),
         )
 
-    def _input(
+    def input(
         self, index: int, name: str, binding: Binding | tuple[Binding, ...], view: Seen | None = None
     ) -> Any:
         """Return an input's value, in the view that its port asks for unless another is given."""
-        port = self._state.specs[index].input(name)
+        port = self.state.specs[index].input(name)
         assert port is not None
         wanted = view or port.seen
         if isinstance(binding, tuple):
@@ -180,7 +145,7 @@ class Chain:
         return self._one(index, name, 0, binding, wanted)
 
     def _one(self, index: int, name: str, position: int, binding: Binding, wanted: Seen) -> Any:
-        state, watch = self._state, self.watches[index]
+        state, watch = self.state, self.watches[index]
         note = partial(self.failure.note, index)
         if isinstance(binding, Constant):
             if binding.value is MISSING:
@@ -210,10 +175,10 @@ class Chain:
         return adapt(value, output.seen if output is not None and given else _CONSTANT, wanted, name, note)
 
     def _seen(self, source: int, port: str = "output") -> Seen:
-        output = self._state.specs[source].output(port)
+        output = self.state.specs[source].output(port)
         if port != "output" and output is not None:
             return output.seen
-        return self._state.units.seen[source]
+        return self.state.units.seen[source]
 
     def _port(self, source: int, binding: FromNode, value: Any) -> Any:
         if binding.port == "output":
@@ -221,7 +186,7 @@ class Chain:
         try:
             return value[binding.port] if isinstance(value, dict) else getattr(value, binding.port)
         except (KeyError, AttributeError):
-            spec = self._state.specs[source]
+            spec = self.state.specs[source]
             raise DataError(
                 f"{spec.name} did not give its output port `{binding.port}`",
                 hint="return a NamedTuple or a dict that has the port",
@@ -231,7 +196,7 @@ class Chain:
 
     def _flow(self, index: int, result: Iterator[Any]) -> None:
         """A stream: watch it, and leave it to whoever pulls; the driver's own is read to its end here."""
-        seen, watch, state = self._seen(index), self.watches[index], self._state
+        seen, watch, state = self._seen(index), self.watches[index], self.state
         watch_it = watched_batches if seen.view is View.BATCHES else watched
         stream = watch_it(result, watch, self.failure, state.stop, self._previews)
         self._streams[index] = stream
@@ -239,7 +204,7 @@ class Chain:
             self._drain(index, stream, seen)
 
     def _drain(self, index: int, stream: Iterator[Any], seen: Seen) -> None:
-        state = self._state
+        state = self.state
         trunk = state.trunks.get(index)
         kept = (
             Kept(state.folder, seen.element)
@@ -270,7 +235,7 @@ class Chain:
 
     def _part(self, index: int, result: Any) -> None:
         """Several streams at once: hand each row to the consumers of its port (S1.5)."""
-        state, watch = self._state, self.watches[index]
+        state, watch = self.state, self.watches[index]
         ports, trunk = state.units.ports[index], state.trunks.get(index)
         streams = {p: self._port(index, FromNode(index, p), result) for p in ports}
         whole = index in state.targets or index in state.units.whole
@@ -321,7 +286,7 @@ class Chain:
         watch.ended = True
         watch.value = result
         watch.rows = row_count(result)
-        self._state.values[index] = result
+        self.state.values[index] = result
 
     # -- the end ----------------------------------------------------------------------------------------------
 
@@ -340,7 +305,7 @@ class Chain:
             except (Exception, Stopped) as error:
                 self.failure.note(index, error)
         for index in self._members:  # also of members that were never called: their trunks wait for room
-            for branch in self._state.branches_of.get(index, ()):
+            for branch in self.state.branches_of.get(index, ()):
                 if branch.broken:
                     self.failure.broken.add(index)
                 branch.close(failed=failed)
@@ -353,7 +318,7 @@ class Chain:
             spoiled.add(failed)
         self._spoil(spoiled)
         statuses: dict[int, Status] = {}
-        clean = finished and not spoiled and not self._state.stop
+        clean = finished and not spoiled and not self.state.stop
         for index in self._members:
             if index == failed:
                 statuses[index] = Status.FAILED
@@ -368,14 +333,14 @@ class Chain:
     def _spoil(self, spoiled: set[int]) -> None:
         """Add every member that reads, directly or not, from what is spoiled."""
         for index in self._members:
-            bindings = self._state.plan.nodes[index].inputs.values()
+            bindings = self.state.plan.nodes[index].inputs.values()
             sources = [b.node for group in bindings for b in _each(group) if isinstance(b, FromNode)]
             if any(s in spoiled and s in self.watches for s in sources):
                 spoiled.add(index)
 
     def _settle(self, statuses: dict[int, Status]) -> None:
         """Publish the outputs of what succeeded, drop the others, and tell the consumers of a trunk how it ended."""
-        state, driver = self._state, self._members[-1]
+        state, driver = self.state, self._members[-1]
         for index in self._members:
             outputs = self.watches[index].outputs
             if outputs is None:
