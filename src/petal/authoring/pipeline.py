@@ -136,28 +136,32 @@ def author(items: Iterable[Any], name: str) -> Authored:
     written: dict[int, Location] = {}
     ids: set[str] = set()
     for item in items:
-        placed = item if isinstance(item, Node) else _bare(item)
-        if placed.id in ids:
+        placed = item if isinstance(item, Node) else None
+        target = placed.operator if placed is not None else _bare(item)
+        id = placed.id if placed is not None else item.__name__
+        if id in ids:
             raise DefinitionError(
-                f"two nodes have the id `{placed.id}`",
-                hint=f"give one of them another: node({_default_id(placed.operator)}, id=...)",
+                f"two nodes have the id `{id}`",
+                hint=f"give one of them another: node({_default_id(target)}, id=...)",
                 code="duplicate-id",
             )
-        ids.add(placed.id)
+        ids.add(id)
+        type_name, spec = _type_of(target, id, operators, by_object)
+        specs.append(spec)
+        if placed is None:
+            nodes.append(NodeSpec(id, type_name))
+            continue
         if placed.file:
             written[len(nodes)] = Location(placed.file, placed.line, 1)
-        type_name, spec = _type_of(placed, operators, by_object)
-        specs.append(spec)
-        nodes.append(
-            NodeSpec(placed.id, type_name, placed.params, placed.inputs, placed.after, placed.policies)
-        )
+        nodes.append(NodeSpec(id, type_name, placed.params, placed.inputs, placed.after, placed.policies))
     inputs, implied = _implied(nodes, specs, ids)
     plugins = _plugins(operators)
     pipeline = PipelineSpec(name=name, plugins=plugins, inputs=inputs, nodes=tuple(nodes))
     return Authored(pipeline, operators, implied, written)
 
 
-def _bare(item: Any) -> Node:
+def _bare(item: Any) -> Any:
+    """Return what is given without a node around it: a function or a class."""
     if not isinstance(item, FunctionType | type):
         hint = (
             "write node('Name', id=...)"
@@ -165,7 +169,7 @@ def _bare(item: Any) -> Node:
             else "give functions, classes with `process`, or node(...)"
         )
         raise DefinitionError(f"{item!r:.80} is not an operator", hint=hint, code="not-an-operator")
-    return Node(item, _default_id(item), {}, {})
+    return item
 
 
 def _default_id(operator: Any) -> str:
@@ -195,10 +199,9 @@ def _id_of(source: Any) -> str:
 
 
 def _type_of(
-    placed: Node, operators: dict[str, Operator], by_object: dict[int, str]
+    target: Any, node_id: str, operators: dict[str, Operator], by_object: dict[int, str]
 ) -> tuple[str, OperatorSpec | None]:
     """Return the type name of a node, entering its operator under it."""
-    target = placed.operator
     if isinstance(target, str):
         return target, None
     known = by_object.get(id(target))
@@ -217,9 +220,9 @@ def _type_of(
                 code="operator-clash",
             )
         if type_name in operators or not type_name.isidentifier():
-            type_name = camel_case(placed.id)
+            type_name = camel_case(node_id)
             if type_name in operators:
-                type_name = placed.id
+                type_name = node_id
             spec = msgspec.structs.replace(spec, name=type_name)
     origin = _origin_of_file(spec.file) if spec.file else spec.ref.partition(":")[0]
     by_object[id(target)] = type_name
@@ -277,7 +280,7 @@ def _plugins(operators: dict[str, Operator]) -> tuple[str, ...]:
     """Name the Python files and modules that a pipeline file needs to find these operators (S7.3)."""
     found: dict[str, None] = {}
     for module_name, file in dict.fromkeys(
-        (o.spec.ref.partition(":")[0], o.spec.file) for o in operators.values()
+        [(o.spec.ref.partition(":")[0], o.spec.file) for o in operators.values()]
     ):
         module = sys.modules.get(module_name)
         name = getattr(module, "__name__", "")

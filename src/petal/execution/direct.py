@@ -70,16 +70,14 @@ def direct_call(state: RunState, unit: int) -> Direct | None:
     if node.params and has_reference(node.params):
         return None
     sources: list[int] = []
-    constants = node.params
+    constants, bound = node.params, node.inputs
     for port in spec.inputs:
-        binding = node.inputs.get(port.name)
+        binding = bound.get(port.name)
         if type(binding) is FromNode and not port.variadic:
-            source = binding.node
+            source, seen = binding.node, port.seen
             if flows[source] or binding.port != "output":
                 return None
-            if port.seen.view is not _VALUE and not _same_whole(
-                state.specs[source].outputs[0].seen, port.seen
-            ):
+            if seen.view is not _VALUE and not _same_whole(state.specs[source].outputs[0].seen, seen):
                 return None
             sources.append(source)
         elif type(binding) is Constant and _is_value(port, binding):

@@ -111,18 +111,19 @@ class Scheduler:
         """Each of these waits for one unit less; start those that wait for none any more."""
         left, free = self._left, []
         for unit in units:
-            left[unit] -= 1
-            if not left[unit]:
+            missing = left[unit] = left[unit] - 1
+            if not missing:
                 free.append(unit)
         return self._ready(free) if free else _NOTHING
 
     def _ready(self, units: list[int]) -> Instructions:
         if self._stopping:
             return _NOTHING
-        states = self.states
-        found = [u for u in units if states[u] is _WAITING]
-        for unit in found:
-            states[unit] = _READY
+        states, found = self.states, []
+        for unit in units:
+            if states[unit] is _WAITING:
+                states[unit] = _READY
+                found.append(unit)
         return Instructions(tuple(found))
 
     def _skip_behind(self, unit: int) -> list[int]:

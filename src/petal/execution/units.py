@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from petal.planning.stages import any_stream
 from petal.spec.plan import Constant, FromNode, Plan, PlanNode, output_view, stream_ports
 from petal.spec.views import Seen, View
 
@@ -47,6 +48,15 @@ class Units:
 
     def __init__(self, plan: Plan) -> None:
         count = len(plan.nodes)
+        self.consumers = [0] * count
+        self.branches: dict[int, list[Feed]] = {}
+        self.collected: set[int] = set()
+        self.collected_ports: set[tuple[int, str]] = set()
+        self.whole: set[int] = set()
+        self.waited_for: set[int] = set()
+        if not any_stream(plan.nodes, plan.operators):
+            self._each_by_itself(plan)
+            return
         specs = [plan.operators[n.operator] for n in plan.nodes]
         self.seen = [
             output_view(n, s) if s.outputs else NO_OUTPUT for n, s in zip(plan.nodes, specs, strict=True)
@@ -57,15 +67,6 @@ class Units:
             for i, s in enumerate(specs)
             if len(s.outputs) > 1 and (ports := stream_ports(s)) and i not in plan.overrides
         }
-        self.consumers = [0] * count
-        self.branches: dict[int, list[Feed]] = {}
-        self.collected: set[int] = set()
-        self.collected_ports: set[tuple[int, str]] = set()
-        self.whole: set[int] = set()
-        self.waited_for: set[int] = set()
-        if not any(self.flows) and not self.ports:
-            self._each_by_itself(plan)
-            return
         waited: set[int] = set()
         for node in plan.nodes:
             waited.update(node.after)
@@ -111,7 +112,11 @@ class Units:
 
     def _each_by_itself(self, plan: Plan) -> None:
         """No node streams: every one is a unit of its own."""
-        count, consumers = len(plan.nodes), self.consumers
+        count, consumers, operators = len(plan.nodes), self.consumers, plan.operators
+        outputs = [operators[n.operator].outputs for n in plan.nodes]
+        self.seen = [ports[0].seen if ports else NO_OUTPUT for ports in outputs]
+        self.flows = [False] * count
+        self.ports = {}
         self.of = list(range(count))
         self.members = [[i] for i in range(count)]
         self.pulled = [False] * count

@@ -21,7 +21,7 @@ class Workers:
     def __init__(self, run: Callable[[int], None], limit: int) -> None:
         self._run = run
         self._limit = max(1, limit)
-        lock = threading.Lock()
+        self._lock = lock = threading.Lock()
         self._changed = threading.Condition(lock)  # for the calling thread
         self._called = threading.Condition(lock)  # for idle helpers
         self._ready: deque[int] = deque()
@@ -38,7 +38,7 @@ class Workers:
 
     def add(self, units: tuple[int, ...]) -> None:
         """Queue units for whoever is free."""
-        with self._changed:
+        with self._lock:
             self._ready.extend(units)
             if self._watcher is None and (len(self._ready) > 1 or self._busy_since):
                 self._watcher = threading.Thread(target=self._watch, name="petal-watch", daemon=True)

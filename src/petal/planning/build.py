@@ -100,7 +100,7 @@ def _plan(root: Part, expanded: Expanded, request: Request, findings: Findings) 
 
 def _sources(draft: Draft) -> list[int]:
     """Indices of the drafts that must come before, repeats included."""
-    found = [d.index for d in draft.after]
+    found = [d.index for d in draft.after] if draft.after else []
     for feed in draft.bound.values():
         if type(feed) is FromNode:
             found.append(feed.node)
@@ -127,8 +127,12 @@ class _Types:
             feed = bound.get(port.name)
             if type(feed) is FromNode:
                 op = drafts[feed.node].op
-                known = op and feed.port == "output" and (id(op.spec.outputs[0]), id(port.annotation)) in fine
-                if not known:  # few are not: most edges are of the same few types
+                # few are not known: most edges are of the same few types
+                if (
+                    op is None
+                    or feed.port != "output"
+                    or (id(op.spec.outputs[0]), id(port.annotation)) not in fine
+                ):
                     self._edge(draft, port, feed, 0)
             elif type(feed) is Constant:
                 bound[port.name] = self._constant(draft, port, feed)

@@ -39,14 +39,15 @@ def find_operators(drafts: list[Draft], findings: Findings) -> dict[str, Operato
     """Look every type name up, once per scope; equal operators share one key."""
     operators: dict[str, Operator] = {}
     keys: dict[int, str] = {}
-    found: dict[tuple[int, str], tuple[Operator, str] | None] = {}
+    found: dict[int, dict[str, tuple[Operator, str] | None]] = {}
     for draft in drafts:
-        if not draft.spec.type:  # reported by the reader of the file
+        name = draft.spec.type
+        if not name:  # reported by the reader of the file
             continue
-        asked = (id(draft.scope.part.names), draft.spec.type)
-        if asked not in found:
-            found[asked] = _find_operator(draft, operators, keys, findings)
-        hit = found[asked]
+        known = found.setdefault(id(draft.scope.part.names), {})
+        if name not in known:
+            known[name] = _find_operator(draft, operators, keys, findings)
+        hit = known[name]
         if hit is not None:
             draft.op, draft.key = hit
         elif not draft.scope.part.blind:

@@ -37,6 +37,10 @@ def default_effects(spec: OperatorSpec) -> Effects:
     return Effects.PURE if declares else Effects.ONCE
 
 
+def _is_silent(policies: Policies) -> bool:
+    return policies is NO_POLICIES or policies == NO_POLICIES
+
+
 class PolicyResolver:
     """Resolves policies and says so where this version cannot do what one asks."""
 
@@ -50,7 +54,7 @@ class PolicyResolver:
         spec, part = draft.op.spec if draft.op else None, draft.scope.part.spec
         said = spec.policies if spec else NO_POLICIES
         effects = default_effects(spec) if spec else Effects.ONCE
-        silent = draft.spec.policies == NO_POLICIES and said == NO_POLICIES and part.defaults == NO_POLICIES
+        silent = _is_silent(draft.spec.policies) and _is_silent(said) and _is_silent(part.defaults)
         if silent and not self._request.backends and not part.cache_io:
             if effects not in self._plain:
                 self._plain[effects] = Resolved(_LOCAL, None, None, None, None, effects, {})

@@ -21,9 +21,9 @@ class _Edge:
 
 def find_stages(nodes: Sequence[PlanNode], operators: dict[str, OperatorSpec]) -> tuple[Stage, ...]:
     """Group the streaming nodes into stages."""
-    streaming = [_streams(n, operators[n.operator]) for n in nodes]
-    if not any(streaming) and not any([stream_ports(s) for s in operators.values()]):
+    if not any_stream(nodes, operators):
         return ()
+    streaming = [_streams(n, operators[n.operator]) for n in nodes]
     edges = _edges(nodes, operators, streaming)
     leaders = list(range(len(nodes)))
 
@@ -45,6 +45,15 @@ def find_stages(nodes: Sequence[PlanNode], operators: dict[str, OperatorSpec]) -
             Link(edge.source, edge.port, edge.target, edge.input, k in spilling)
         )
     return tuple(Stage(tuple(g), tuple(links[r])) for r, g in groups.items() if r in links)
+
+
+def any_stream(nodes: Sequence[PlanNode], operators: dict[str, OperatorSpec]) -> bool:
+    """Whether anything flows; told by what nodes share, as most plans of many nodes hold values alone."""
+    outputs = {id(s.outputs): s.outputs for s in operators.values()}.values()
+    if any(port.seen.view.streams for ports in outputs for port in ports):
+        return True
+    policies = {id(n.policies): n.policies for n in nodes}.values()
+    return any(p is not None and p.batch is not None for p in policies)
 
 
 def _streams(node: PlanNode, spec: OperatorSpec) -> bool:

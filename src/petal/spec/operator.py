@@ -145,4 +145,4 @@ def camel_case(name: str) -> str:
     """Turn ``regex_filter`` into ``RegexFilter``; a name that is CamelCase already stays."""
     if "_" not in name:
         return name[:1].upper() + name[1:]
-    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+    return "".join([part[:1].upper() + part[1:] for part in name.split("_")])

@@ -283,7 +283,12 @@ def _seen_as_data(annotation: object) -> Seen | None:
 def _only_inputs(fn: FunctionType) -> tuple[Input, ...] | None:
     """Return the inputs of a function that takes nothing but required inputs; None where there is more to look at."""
     code, notes = fn.__code__, fn.__annotations__
-    if code.co_kwonlyargcount or fn.__defaults__ or code.co_flags & inspect.CO_VARARGS:
+    if (
+        code.co_kwonlyargcount
+        or code.co_posonlyargcount
+        or fn.__defaults__
+        or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+    ):
         return None
     found = []
     try:
@@ -299,11 +304,11 @@ def _only_inputs(fn: FunctionType) -> tuple[Input, ...] | None:
 
 
 def _describe_function(fn: FunctionType) -> OperatorSpec:
-    check_shape(fn)
     only = _only_inputs(fn)
     if only is not None:
-        names = tuple([i.name for i in only])
+        names = fn.__code__.co_varnames[: len(only)]
         return _function_spec(fn, only, names, fn.__annotations__.get("return", MISSING))
+    check_shape(fn)
     sig = read(fn)
     inputs, params, contexts, positional = [], [], [], []
     for slot in sig.slots:
