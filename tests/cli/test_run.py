@@ -43,6 +43,51 @@ def test_a_leaf_stream_is_counted(petal, etl):
     assert "total" not in ran.data["nodes"]
 
 
+LEAVES = """
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from petal import operator, split
+
+alive, most = 0, 0
+
+class Row:
+    def __init__(self) -> None:
+        global alive, most
+        alive += 1
+        most = max(most, alive)
+
+    def __del__(self) -> None:
+        global alive
+        alive -= 1
+
+class Parts(NamedTuple):
+    large: Iterator[Any]
+    small: Iterator[Any]
+
+def rows() -> Iterator[Any]:
+    yield from (Row() for _ in range(200_000))
+    print(f"most alive {most}")
+
+@operator
+def leaf() -> Iterator[Any]:
+    yield from rows()
+
+@operator
+def parted() -> Parts:
+    return split(rows(), Parts, by=lambda _: "large")
+"""
+
+
+@pytest.mark.parametrize("node", ["leaf", "parted"])
+def test_a_leaf_stream_is_not_kept(petal, tmp_path, node):
+    """S5.3: the command line counts what nobody will read, and holds a few thousand rows of 200,000 at a time."""
+    (tmp_path / "leaves.py").write_text(LEAVES)
+    ran = petal("run", "leaves.py", "--json", "--target", node)
+    assert ran.data["outputs"] == {node: {"rows": 200_000}}
+    most = next(int(line.rsplit(" ", 1)[1]) for line in ran.err.splitlines() if line.startswith("most alive"))
+    assert most < 20_000
+
+
 def test_a_failing_node_is_shown_with_the_users_frames_only(petal, etl):
     """A failed run exits 1 and shows node, error, attempt, parameters and the user's own frames."""
     ran = petal("run", "etl.py", "--set", "checked.limit=3", "--set", "checked.label=abc")

@@ -120,7 +120,7 @@ def _run(
     from petal.execution.engine import Options
     from petal.execution.signals import Interrupt
 
-    options = Options(workers=workers, fail_fast=fail_fast)
+    options = Options(workers=workers, fail_fast=fail_fast, keep=False)
     try:
         with aside() if look.as_json else nullcontext():
             return pipeline.execute(planned, options, listeners, details=look.log_format is not None)

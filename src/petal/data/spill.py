@@ -11,7 +11,10 @@ from typing import IO, Any, NamedTuple
 from petal.data.codec import Codec
 from petal.data.columns import holds_objects
 
-__all__ = ["Codec", "Kept", "Spill"]
+__all__ = ["Codec", "Counted", "Kept", "Spill", "size_of"]
+
+#: Bytes of batches that are kept in memory before the next go to disk.
+_HELD = 64 << 20
 
 
 class _Written(NamedTuple):
@@ -96,13 +99,32 @@ class Spill:
         return frame.to_series(0) if kind == "s" else frame
 
 
+def size_of(piece: Any) -> int:
+    """Return the bytes of a batch; a list of items counts as nothing, for measuring it would cost too much."""
+    return 0 if isinstance(piece, list) else int(piece.estimated_size())
+
+
+class Counted:
+    """Stands for a stream that nobody will ask for: its rows are counted, and dropped."""
+
+    def __init__(self, rows: int = 0) -> None:
+        self.rows = rows
+
+    def put(self, piece: Any) -> None:
+        """Count one more piece."""
+        self.rows += len(piece)
+
+    def close(self) -> None:
+        """Do nothing: nothing is kept."""
+
+
 class Kept:
     """All pieces of a stream that nobody has read yet: a leaf's output, loaded when asked for (S5.3).
 
     Args:
         folder: Where to spill, or None for the temporary folder.
         element: What flows, to choose a codec.
-        window: Pieces held in memory.
+        window: Pieces held in memory, if they are not too large.
     """
 
     def __init__(self, folder: str | None, element: object, window: int = 64) -> None:
@@ -110,14 +132,16 @@ class Kept:
         self._codec = Codec(element)
         self._window = window
         self._memory: deque[Any] = deque()
+        self._held = 0
         self._spill: Spill | None = None
         self.rows = 0
 
     def put(self, piece: Any) -> None:
         """Keep one more piece."""
         self.rows += len(piece)
-        if len(self._memory) < self._window and self._spill is None:
+        if len(self._memory) < self._window and self._held < _HELD and self._spill is None:
             self._memory.append(piece)
+            self._held += size_of(piece)
             return
         if self._spill is None:
             self._spill = Spill(self._folder, self._codec)

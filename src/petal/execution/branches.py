@@ -14,11 +14,13 @@ from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
-from petal.data.spill import Codec, Spill
+from petal.data.spill import Codec, Spill, size_of
 from petal.running.watch import Broken, Stopped
 
 #: Pieces that a buffer holds in memory.
 WINDOW = 8
+#: Bytes of batches from which a buffer that holds two has no room for a third.
+HELD = 16 << 20
 
 
 class NobodyReads(Exception):
@@ -129,7 +131,7 @@ class Trunk:
             if self._stop:
                 raise Stopped
             on_disk = branch.spill is not None and branch.spill.pieces
-            if not on_disk and len(branch.queue) < self._window:
+            if not on_disk and self._has_room(branch.queue):
                 branch.queue.append(piece)
                 break
             if branch.may_spill and self._somebody_starves(branch):
@@ -139,6 +141,10 @@ class Trunk:
         if branch.waiting:
             branch.waiting = False
             self._changed.notify_all()
+
+    def _has_room(self, queue: deque[Any]) -> bool:
+        held = len(queue)
+        return held < self._window and (held < 2 or sum(map(size_of, queue)) < HELD)
 
     def _somebody_starves(self, full: Branch) -> bool:
         return self._waited_for or any(b.waiting for b in self.branches if b is not full)

@@ -11,7 +11,7 @@ from typing import Any
 from petal.data.adapters import adapt, row_count
 from petal.data.batches import BATCH_ROWS
 from petal.data.files import Outputs
-from petal.data.spill import Kept
+from petal.data.spill import Counted, Kept
 from petal.data.split import by_port
 from petal.errors import DataError
 from petal.execution.branches import NobodyReads
@@ -206,12 +206,10 @@ class Chain:
     def _drain(self, index: int, stream: Iterator[Any], seen: Seen) -> None:
         state = self.state
         trunk = state.trunks.get(index)
-        kept = (
-            Kept(state.folder, seen.element)
-            if index in state.targets and index not in state.units.collected
-            else None
-        )
+        kept: Kept | Counted | None = None
         pieces: list[Any] | None = [] if index in state.units.collected else None
+        if pieces is None and index in state.targets:
+            kept = Kept(state.folder, seen.element) if state.keep else Counted()
         try:
             for piece in stream if seen.view is View.BATCHES else _pieces(stream):
                 if kept is not None:
@@ -238,7 +236,7 @@ class Chain:
         state, watch = self.state, self.watches[index]
         ports, trunk = state.units.ports[index], state.trunks.get(index)
         streams = {p: self._port(index, FromNode(index, p), result) for p in ports}
-        whole = index in state.targets or index in state.units.whole
+        whole = index in state.units.whole or (state.keep and index in state.targets)
         kept: dict[str, list[Any]] = {
             p: [] for p in ports if whole or (index, p) in state.units.collected_ports
         }

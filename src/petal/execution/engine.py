@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from petal.data.adapters import row_count
+from petal.data.spill import Counted
 from petal.errors import NodeFailed
 from petal.execution.chain import Chain
 from petal.execution.direct import SCALARS, Direct, direct_call
@@ -20,7 +21,7 @@ from petal.execution.overrides import with_checked_overrides
 from petal.execution.result import NodeResult, RunResult
 from petal.execution.scheduler import Instructions, Scheduler, State
 from petal.execution.signals import Interrupt, Signals
-from petal.execution.state import Collected, LeafStream, RunState
+from petal.execution.state import Collected, LeafStream, Ported, RunState
 from petal.execution.units import Units
 from petal.execution.workers import Workers
 from petal.interfaces.source import Operator
@@ -48,6 +49,7 @@ class Options(Struct, frozen=True):
         previews: Whether events carry the first rows of inputs and outputs.
         handle_signals: Whether SIGINT and SIGTERM stop the run in an orderly way.
         window: Batches in memory per buffer, None for the default.
+        keep: Whether the streams that nobody consumes are kept for who asks for the outputs; else they are counted.
     """
 
     workers: int = 64
@@ -58,6 +60,7 @@ class Options(Struct, frozen=True):
     previews: bool = False
     handle_signals: bool = True
     window: int | None = None
+    keep: bool = True
 
 
 def new_run_id(now: float | None = None) -> str:
@@ -86,7 +89,9 @@ class Engine:
         self._emit = options.emit
         self.run_id = new_run_id()
         self._units = Units(plan)
-        self._state = RunState(plan, operators, self._units, self.run_id, options.folder, options.window)
+        self._state = RunState(
+            plan, operators, self._units, self.run_id, options.folder, options.window, options.keep
+        )
         self._scheduler = Scheduler(self._units.waits, self._units.streams, fail_fast=options.fail_fast)
         self._lock = Lock()
         self._results: list[NodeResult | None] = [None] * len(plan.nodes)
@@ -345,6 +350,10 @@ class Engine:
         with self._lock:
             self._follow(self._scheduler.stop())
 
+    def _rows(self, index: int) -> int:
+        result = self._results[index]
+        return result.rows or 0 if result is not None else 0
+
     def _result(self, began: float) -> RunResult:
         if self._state.stop or not self._scheduler.done:
             with self._lock:
@@ -364,6 +373,8 @@ class Engine:
             value = self._state.values[i]
             if isinstance(value, Collected):
                 value = LeafStream(value, self._units.seen[i])
+            elif isinstance(value, Ported):
+                value = LeafStream(Counted(self._rows(i)), self._units.seen[i])
             values[self._plan.nodes[i].id] = None if value is MISSING else value
         return RunResult(self.run_id, status, nodes, values, perf_counter() - began)
 

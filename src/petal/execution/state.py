@@ -8,7 +8,7 @@ from typing import Any
 
 from petal.data.adapters import adapt, batch_rows, to_container
 from petal.data.files import Outputs
-from petal.data.spill import Codec, Kept
+from petal.data.spill import Codec, Counted, Kept
 from petal.errors import OutputError
 from petal.execution.branches import Branch, Trunk
 from petal.execution.units import Units
@@ -57,7 +57,7 @@ class Ported(dict[str, Any]):
 class LeafStream:
     """A leaf's stream, kept until somebody reads it: list, Series or DataFrame by its view (S5.3)."""
 
-    def __init__(self, kept: Kept | Collected, seen: Seen) -> None:
+    def __init__(self, kept: Kept | Counted | Collected, seen: Seen) -> None:
         self._kept = kept
         self._seen = seen
         self._loaded: Any = MISSING
@@ -70,6 +70,7 @@ class LeafStream:
 
     def load(self) -> Any:
         """Read the rows into memory, once."""
+        assert not isinstance(self._kept, Counted)
         with self._lock:
             if self._loaded is MISSING:
                 pieces = (
@@ -105,6 +106,7 @@ class RunState:
         run_id: str,
         folder: str | None,
         window: int | None,
+        keep: bool,
     ) -> None:
         count = len(plan.nodes)
         self.plan = plan
@@ -112,6 +114,7 @@ class RunState:
         self.units = units
         self.run_id = run_id
         self.folder = folder
+        self.keep = keep
         self.specs: list[OperatorSpec] = [plan.operators[n.operator] for n in plan.nodes]
         self.values: list[Any] = [MISSING] * count
         self.uses: list[int] = list(units.consumers)
