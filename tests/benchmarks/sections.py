@@ -170,8 +170,11 @@ def _thousand(home: Home, kind: str, shape: str) -> list[Case]:
     if kind == "fan":
         cases.append(Case("pipefunc", "pipefunc", note="not run in this shape; see layers"))
     else:
-        name = "pipefunc, as it comes" if kind == "chain" else "pipefunc"
-        cases.append(call(home, "pipefunc", name, "pipefunc", "nodes", shape, rounds=ONCE))
+        cases.append(
+            call(home, "pipefunc", "pipefunc", "pipefunc", "nodes_deep", shape, rounds=ONCE, note=DEEP)
+        )
+        if kind == "chain":
+            cases.append(call(home, "pipefunc-default", "pipefunc, as it comes", "pipefunc", "nodes", shape))
     return cases
 
 

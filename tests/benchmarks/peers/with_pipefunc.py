@@ -1,5 +1,7 @@
 """pipefunc: functions bind by name; values between them."""
 
+import sys
+
 import hello_functions
 import log_lists
 import shapes
@@ -18,6 +20,12 @@ def nodes(shape: str) -> int:
     _, functions = load(shape)
     with timed("seconds"):
         return Pipeline([PipeFunc(f, f.__name__) for f in functions])(functions[-1].__name__)
+
+
+def nodes_deep(shape: str) -> int:
+    """The same with Python's recursion limit raised, which pipefunc needs for long chains."""
+    sys.setrecursionlimit(100_000)
+    return nodes(shape)
 
 
 def filter_lists(source: str, target: str) -> None:
