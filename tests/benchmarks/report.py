@@ -24,6 +24,7 @@ _SHORT: list[tuple[str, str, str, str, dict[str, str]]] = [
         "three",
         "petal",
         {
+            "joblib": "joblib",
             "luigi": "Luigi",
             "kedro": "Kedro",
             "hamilton": "Hamilton",

@@ -295,8 +295,8 @@ def tasks(home: Home) -> Section:
             home, "prefect", "Prefect, 64 threads", "prefect", "waits", rounds=FEW, note=SERVED, server=True
         ),
     ]
-    # Petal takes part, as the first row, once it has a backend of processes.
     burns = [
+        call(home, "petal", "Petal, backend `process`", "petal", "burns", rounds=SOME),
         call(home, "python", "Python, pool of 2 processes", "python", "burns", rounds=SOME),
         call(home, "python-in-turn", "Python, one after the other", "python", "burns_in_turn", rounds=FEW),
         call(home, "hamilton", "Hamilton, 2 processes", "hamilton", "burns", rounds=FEW),

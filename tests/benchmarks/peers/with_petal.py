@@ -40,5 +40,16 @@ def waits() -> int:
     return result.check().outputs["total"]
 
 
+def burns() -> int:
+    """Run 8 functions that compute in worker processes, and one here that adds up."""
+    from petal import Pipeline, node
+
+    _, [*burning, total] = load("burns")
+    pipeline = Pipeline.of(*[node(f, policies={"execution": "process"}) for f in burning], total)
+    with timed("seconds"):
+        result = pipeline.run()
+    return result.check().outputs["total"]
+
+
 if __name__ == "__main__":
     main(globals())
