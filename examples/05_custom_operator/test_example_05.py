@@ -11,6 +11,7 @@ import pytest
 
 from petal import Pipeline
 from petal.code.loader import load_file
+from petal.testing import assert_operator_contract
 from tests.console import environment, run
 from tests.examples import Example
 
@@ -27,6 +28,16 @@ def test_an_operator_is_tested_by_calling_it(example: Example) -> None:
         "2026-03-01T12:00:00 - a",
         "2026-03-01T12:00:00 - b",
     ]
+
+
+def test_an_operator_keeps_the_contract_of_operators(example: Example) -> None:
+    timestamp_appender = load_file(example.folder / "operators.py").timestamp_appender
+    assert_operator_contract(
+        timestamp_appender,
+        inputs={"lines": ["a", "b"]},
+        params={"now": NOON},
+        output=["2026-03-01T12:00:00 - a", "2026-03-01T12:00:00 - b"],
+    )
 
 
 @pytest.mark.parametrize(("file", "reader"), [("pipeline.yaml", "reader"), ("pipeline.py", "lines")])

@@ -20,7 +20,7 @@ from petal.config.syntax import parse
 from petal.errors import UsageError
 from petal.spec.pipeline import MISSING, EdgeSpec, ModuleSpec, NodeSpec, PipelineSpec
 from petal.spec.policy import NO_POLICIES, Batch, Cache, Effects, Execution, Policies, Retry
-from tests.strategies import pipelines
+from petal.testing.specs import pipeline_specs
 
 FORMATS = ("yaml", "json", "toml")
 
@@ -50,12 +50,12 @@ def of_node(**said: Any) -> dict[str, Any]:
 @given(data=st.data())
 def test_every_pipeline_comes_back_equal(format: Any, data: st.DataObject) -> None:
     """What is written in any format is read back as an equal spec, without a finding."""
-    spec = data.draw(pipelines())
+    spec = data.draw(pipeline_specs())
     assert read(to_text(spec, format), format) == spec
 
 
 @settings(max_examples=15, deadline=None)
-@given(pipelines())
+@given(pipeline_specs())
 def test_encoding_is_canonical(spec: PipelineSpec) -> None:
     """Writing, reading and writing again gives the same text."""
     text = to_text(spec, "yaml")
@@ -63,7 +63,7 @@ def test_encoding_is_canonical(spec: PipelineSpec) -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(pipelines())
+@given(pipeline_specs())
 def test_formats_carry_the_same_model(spec: PipelineSpec) -> None:
     """YAML to TOML to JSON and back changes nothing."""
     for format in FORMATS:

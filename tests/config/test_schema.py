@@ -23,8 +23,8 @@ from petal.spec.operator import Input, OperatorSpec, Output, Param
 from petal.spec.pipeline import MISSING
 from petal.spec.signature import describe
 from petal.spec.views import READS
+from petal.testing.specs import pipeline_specs
 from tests.config.samples import FULL, SNIPPETS
-from tests.strategies import pipelines
 
 
 class Level(Enum):
@@ -119,7 +119,7 @@ def test_pipelines_of_the_brief_and_the_design_are_accepted(text: str) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(pipelines())
+@given(pipeline_specs())
 def test_whatever_is_written_is_accepted(spec: Any) -> None:
     """A file that Petal wrote is valid for an editor too."""
     data = encode(spec)

@@ -1,16 +1,25 @@
-"""An operator is a function: call it."""
+"""An operator is a function, which a test may call; what every operator owes to pipelines is a contract to inherit."""
 
 from datetime import datetime
 
 from petal_timestamp import timestamp_appender
 
+from petal.testing import Case, OperatorContract
+
 NOON = datetime(2026, 3, 1, 12, 0)
 
 
-def test_each_line_begins_with_the_time() -> None:
-    assert list(timestamp_appender(["a", ""], now=NOON)) == [
-        "2026-03-01T12:00:00 - a",
-        "2026-03-01T12:00:00 - ",
+class TestTimestampAppender(OperatorContract):
+    """Lines with a time before them, and no lines."""
+
+    operator = timestamp_appender
+    cases = [
+        Case(
+            inputs={"lines": ["a", ""]},
+            params={"now": NOON},
+            output=["2026-03-01T12:00:00 - a", "2026-03-01T12:00:00 - "],
+        ),
+        Case(inputs={"lines": []}, output=[], label="no lines"),
     ]
 
 

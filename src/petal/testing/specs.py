@@ -1,4 +1,4 @@
-"""Hypothesis strategies for pipelines that a file of every format can carry."""
+"""Hypothesis strategies for pipeline specifications that a file of every format can carry."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ policies = st.just(NO_POLICIES) | st.builds(
 
 
 @st.composite
-def pipelines(draw: st.DrawFn, max_nodes: int = 5) -> PipelineSpec:
+def pipeline_specs(draw: st.DrawFn, max_nodes: int = 5) -> PipelineSpec:
     """Any pipeline whose shape is right; its edges may form a cycle and its operators do not exist."""
     names = draw(st.lists(ids, min_size=1, max_size=max_nodes, unique=True))
     cut = draw(st.integers(0, len(names)))
