@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from pathlib import Path
-from traceback import FrameSummary
+from typing import TYPE_CHECKING
 
 from petal.code.source import is_own
 from petal.errors import Location, PetalError
+
+if TYPE_CHECKING:
+    from traceback import FrameSummary
 
 _PETAL = str(Path(__file__).resolve().parent.parent) + os.sep
 
@@ -86,11 +88,13 @@ def _syntax(error: SyntaxError, shown: dict[str, str]) -> PetalError:
             hint="save it as UTF-8, or declare its encoding in line 1: `# -*- coding: latin-1 -*-`",
             location=Location(name, line),
         )
+    from traceback import format_exception_only
+
     return PythonError(
         f"{type(error).__name__}: {error.msg}",
         code="python-syntax",
         location=Location(name, error.lineno or 0, max(error.offset or 0, 0)),
-        traceback="".join(traceback.format_exception_only(error)),
+        traceback="".join(format_exception_only(error)),
     )
 
 
@@ -111,7 +115,9 @@ def _undecodable(file: str) -> tuple[int, int] | None:
 
 def _user_frames(error: BaseException) -> list[FrameSummary]:
     """Keep the frames of the project's files; if there are none, all but Petal's and the import system's."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_PETAL)]
+    from traceback import extract_tb
+
+    frames = [f for f in extract_tb(error.__traceback__) if not f.filename.startswith(_PETAL)]
     own = [f for f in frames if is_own(f.filename)]
     return own or [f for f in frames if not _is_importlib(f.filename)]
 
@@ -125,8 +131,10 @@ def _place(frame: FrameSummary, shown: dict[str, str]) -> Location:
 
 
 def _cut(error: BaseException, frames: list[FrameSummary]) -> str:
-    lines = ["Traceback (most recent call last):\n", *traceback.format_list(frames)] if frames else []
-    return "".join([*lines, *traceback.format_exception_only(error)])
+    from traceback import format_exception_only, format_list
+
+    lines = ["Traceback (most recent call last):\n", *format_list(frames)] if frames else []
+    return "".join([*lines, *format_exception_only(error)])
 
 
 def _hint(error: BaseException) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 from petal.data.adapters import batch_rows, batches_of
 from petal.errors import DataError
@@ -14,6 +14,16 @@ from petal.spec.context import Context
 from petal.spec.operator import Flavour, OperatorSpec
 from petal.spec.pipeline import MISSING
 from petal.spec.views import View
+
+
+class Callee(Protocol):
+    """An operator ready to be called, wherever it runs."""
+
+    def __call__(self, inputs: Mapping[str, Any], context: Context) -> Any:
+        """Call it; a stream comes back as an iterator."""
+
+    def close(self) -> None:
+        """Let it go."""
 
 
 class Call:

@@ -1,0 +1,102 @@
+"""Serve tasks over stdin and stdout: ``petal worker`` in a container, over ssh, or beneath any other program.
+
+A frame is a length (4 bytes, big-endian) and a packed message. Each request gets its reply before the next is read.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from io import FileIO
+from typing import IO
+
+from petal.data.wire import LIMITS, Limits, unpack
+from petal.errors import WireError
+from petal.worker.execute import Worker, refusal
+
+_LENGTH = 4
+
+
+def serve_standard_streams(limits: Limits = LIMITS) -> None:
+    """Serve until stdin ends.
+
+    The two streams are taken away from the operators: stdout becomes stderr and stdin is empty, for their prints, for
+    C code and for processes that they start, so that nothing but replies comes out, and nothing reads a request.
+
+    Raises:
+        WireError: stdin ends within a frame, or holds something else.
+    """
+    sys.stdout.flush()
+    requests, replies = os.dup(0), os.dup(1)  # neither is inherited by processes that operators start
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    with os.fdopen(requests, "rb") as reader, FileIO(replies, "w") as writer:
+        serve(reader, writer, limits)
+
+
+def serve(reader: IO[bytes], writer: IO[bytes], limits: Limits = LIMITS) -> None:
+    """Answer the requests of one stream on another, until the first ends.
+
+    Args:
+        reader: Gives frames.
+        writer: Takes frames, unbuffered: a process that an operator forks must not write anything a second time.
+        limits: What a request may be at most.
+
+    Raises:
+        WireError: The stream ends within a frame, or holds something else.
+    """
+    worker = Worker(limits=limits)
+    try:
+        while (data := read_frame(reader, limits)) is not None:
+            message = unpack(data, limits)
+            with worker.answer(message) as reply:
+                packed = reply.packed()
+            if len(packed) >> 8 * _LENGTH:
+                error = WireError("the reply has more than 4 GiB", hint="give less at a time (`batch`)")
+                packed = refusal(error).packed()
+            _flush()
+            write_frame(writer, packed)
+    finally:
+        worker.close()
+
+
+def read_frame(reader: IO[bytes], limits: Limits = LIMITS) -> bytes | None:
+    """Read one frame; None at the end of the stream.
+
+    Raises:
+        WireError: The stream ends within the frame, or the frame is too long.
+    """
+    start = reader.read(_LENGTH)
+    if not start:
+        return None
+    length = int.from_bytes(start, "big")
+    if len(start) == _LENGTH and limits.bytes is not None and length > limits.bytes:
+        raise WireError(
+            f"a frame says that it has {length:,} bytes, but at most {limits.bytes:,} are read",
+            hint="a frame is a length of 4 bytes, big-endian, and a message of Petal",
+        )
+    data = reader.read(length) if len(start) == _LENGTH else b""
+    if len(start) < _LENGTH or len(data) < length:
+        raise WireError(
+            "the requests end in the middle of a frame", hint="the program that sent them may have ended"
+        )
+    return data
+
+
+def write_frame(writer: IO[bytes], data: bytes) -> None:
+    """Write one frame, all of it."""
+    for piece in (len(data).to_bytes(_LENGTH, "big"), data):
+        view = memoryview(piece)
+        while view:
+            view = view[writer.write(view) :]
+
+
+def _flush() -> None:
+    """Let out what a task has printed before its reply goes."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # closed, by the task perhaps
+            continue
