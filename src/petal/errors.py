@@ -10,6 +10,12 @@ PetalError                     handled: the command line prints it without a tra
 │   ├── StreamConsumed         a stream was iterated twice
 │   └── RowError               one row is wrong; carries its number
 ├── OutputError                a file could not be written or published                exit 1
+├── WireError                  a message between processes is damaged or too large     exit 1
+│   └── SignatureError         its signature is missing, forged, stale or another's    exit 1
+├── RemoteError                what a node raised in another process                   exit 1
+├── TaskLost                   a task ended without a reply                            exit 1
+│   ├── WorkerDied             its worker ended                                        exit 1
+│   └── TimedOut               its time was over, and it was stopped                   exit 1
 ├── NodeFailed                 a node of a run did not succeed (``result.check()``)    exit 1
 └── RunInterrupted             a signal or a time limit stopped the run          exit 130/143
 ```
@@ -147,6 +153,79 @@ class OutputError(PetalError, OSError):
     """A file could not be written or published; its target is as it was."""
 
     code = "output"
+
+
+class WireError(PetalError):
+    """A message between processes cannot be read: damaged, too large, too deep, or of another kind."""
+
+    code = "wire"
+
+
+class SignatureError(WireError):
+    """A message is not signed as it must be; the message says no more than that."""
+
+    code = "signature"
+
+
+class RemoteError(PetalError):
+    """What a node raised in another process, as data: no class of it is ever looked up or made.
+
+    Args:
+        message: The exception's text.
+        type: The exception's type name.
+        bases: The names of its base classes.
+        kind: The error kind.
+        traceback: Its traceback there, cut to the user's frames.
+    """
+
+    code = "remote"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        type: str = "",
+        bases: tuple[str, ...] = (),
+        kind: str = "user",
+        traceback: str = "",
+        **rest: Any,
+    ) -> None:
+        super().__init__(message, **rest)
+        self.type = type
+        self.bases = bases
+        self.kind = kind
+        self.traceback = traceback
+
+
+class TaskLost(PetalError):
+    """A task that was sent away ended without a reply: what it did is not known.
+
+    Args:
+        kind: The error kind.
+        output: What it had written to stdout and stderr.
+    """
+
+    code = "task-lost"
+
+    def __init__(self, message: str, *, kind: str = "infrastructure", output: str = "", **rest: Any) -> None:
+        super().__init__(message, **rest)
+        self.kind = kind
+        self.output = output
+
+
+class WorkerDied(TaskLost):
+    """The process that ran a task ended: killed by a signal, out of memory, or by its own doing."""
+
+    code = "worker-died"
+
+
+class TimedOut(TaskLost):
+    """A task's time was over, and it was stopped."""
+
+    code = "timeout"
+
+    def __init__(self, message: str, *, kind: str = "timeout", **rest: Any) -> None:
+        super().__init__(message, kind=kind, **rest)
 
 
 class NodeFailed(PetalError):

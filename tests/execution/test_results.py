@@ -134,7 +134,7 @@ def test_a_record_has_the_same_keys_and_is_plain_data():
     """S5.3: --json has the same keys as the objects."""
     result = Pipeline.of(src, total, bad, behind, node(lambda src: list(src), id="leaf")).run()
     record = json.loads(json.dumps(result.as_record()))
-    assert set(record) == {"run_id", "status", "seconds", "nodes", "outputs"}
+    assert set(record) == {"run_id", "status", "seconds", "error", "nodes", "outputs"}
     for name, one in record["nodes"].items():
         assert set(one) == {
             "status", "cached", "attempts", "error", "backend", "rows", "seconds", "own_seconds", "batches",

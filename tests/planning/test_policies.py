@@ -90,7 +90,7 @@ def test_target_is_another_word_for_backend(tmp_path: Path) -> None:
     assert (finding.code, finding.line, finding.column) == ("unknown-backend", 3, 47)
 
 
-@pytest.mark.parametrize("policy", ["retry: 3", "retry: { max_attempts: 2 }", "timeout: 5s", "cache: true"])
+@pytest.mark.parametrize("policy", ["retry: 3", "retry: { max_attempts: 2 }", "cache: true"])
 @pytest.mark.parametrize("place", ["node", "defaults"])
 def test_what_this_version_cannot_do_is_refused_at_its_key(tmp_path: Path, policy: str, place: str) -> None:
     """A policy that would be promised and not done is an error, at the key that asks for it, once."""

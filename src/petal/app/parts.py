@@ -108,12 +108,14 @@ class Parts:
 
     Attributes:
         folders: Folders whose Python must be importable while the pipeline runs.
+        made: The pipeline that the Python file which was loaded last made itself.
     """
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._loaded: dict[str, LoadedPart] = {}
         self.folders: list[str] = []
+        self.made: PartHolder | None = None
 
     def module(self, path: str, parent: Part) -> Part:
         """Load a module's file (a :class:`petal.interfaces.source.PartLoader`)."""
@@ -201,6 +203,7 @@ class Parts:
                 code="which-pipeline",
             )
         for _, pipeline in made.values():
+            self.made = pipeline
             self.folders.append(folder)
             return pipeline.part
         authored = author(operators_in(module), path.stem)

@@ -18,6 +18,7 @@ from petal.app.parts import LoadedPart, PartHolder, Parts
 from petal.app.session import Session
 from petal.authoring.pipeline import author
 from petal.code.loader import load_file, load_module, operators_in
+from petal.code.reference import refuse_run_while_importing
 from petal.code.source import project_path
 from petal.errors import InvalidPipeline, UsageError
 from petal.execution.engine import Options, execute
@@ -27,6 +28,7 @@ from petal.metadata.bus import Bus
 from petal.planning.build import Planned, make_plan
 from petal.planning.request import Request
 from petal.planning.stages import feeds
+from petal.plugin.observers import finish
 from petal.spec.diagnostic import Diagnostic, Severity
 from petal.spec.event import Event
 from petal.spec.pipeline import ModuleSpec, NodeSpec, PipelineSpec
@@ -108,8 +110,17 @@ class Pipeline(PartHolder):
                 raise UsageError(
                     f"`{shown}` has no pipeline `{attribute}`", hint="name a module-level Pipeline"
                 )
-            return found
-        return cls(parts.file(shown), parts, session)
+            return found._joined_by(session, str(Path(shown).parent))
+        part = parts.file(shown)
+        if isinstance(parts.made, Pipeline):
+            return parts.made._joined_by(session, part.folder)
+        return cls(part, parts, session)
+
+    def _joined_by(self, session: Session, folder: str) -> Pipeline:
+        """Keep the session that the pipeline's file made it with, and let the caller's plugins take part as well."""
+        self._session.join(session)
+        self._parts.folders.append(folder)
+        return self
 
     # -- looking at it ----------------------------------------------------------------------------------------
 
@@ -123,9 +134,17 @@ class Pipeline(PartHolder):
         """The pipeline's name."""
         return self.part.spec.name
 
+    @property
+    def session(self) -> Session:
+        """The session that it was made with."""
+        return self._session
+
     def planned(self, request: Request | None = None) -> Planned:
         """Resolve and validate; all findings and, without errors, the plan."""
-        return make_plan(self.part, self._parts.module, request or self._request())
+        import msgspec
+
+        asked = msgspec.structs.replace(request or self._request(), backend=self._session.backend)
+        return make_plan(self.part, self._parts.module, asked)
 
     def validate(self) -> list[Diagnostic]:
         """Find every mistake, in one pass, without running anything."""
@@ -279,6 +298,7 @@ class Pipeline(PartHolder):
             UsageError: A target, override, parameter or input names nothing.
             KeyboardInterrupt: SIGINT stopped the run, which has cleaned up; SIGTERM raises SystemExit.
         """
+        refuse_run_while_importing()
         request = self._request(params, inputs, targets, overrides, to_run=not dry)
         plan, planned = self.checked(request)
         if dry:
@@ -298,6 +318,8 @@ class Pipeline(PartHolder):
             if stopped.signal == signal.SIGINT:
                 raise KeyboardInterrupt(str(stopped)) from stopped
             raise SystemExit(128 + stopped.signal) from stopped
+        finally:
+            self._session.log_warnings()
 
     def execute(
         self,
@@ -311,15 +333,22 @@ class Pipeline(PartHolder):
         import msgspec
 
         assert planned.plan is not None
-        plugins = self._session.plugins
-        bus = Bus([*subscribers, *([plugins.emit] if plugins.observes() else [])])
+        observers = self._session.plugins.observers()
+        bus = Bus([*subscribers, *(observer.emit for observer in observers)])
         log = bus.standard_log()
         listening = bool(bus)
+        folders = tuple(dict.fromkeys(self._parts.folders))
         options = msgspec.structs.replace(
-            options, emit=bus.emit if listening else None, previews=options.previews or details or log
+            options,
+            emit=bus.emit if listening else None,
+            previews=options.previews or details or log,
+            opener=self._session.open_backend,
+            folders=folders,
         )
         with ExitStack() as stack:
-            for folder in dict.fromkeys(self._parts.folders):
+            if observers:
+                stack.callback(finish, observers)
+            for folder in folders:
                 stack.enter_context(project_path(folder))
             return execute(planned.plan, planned.operators, options)
 

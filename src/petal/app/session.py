@@ -10,7 +10,8 @@ from typing import Any
 
 from petal.app.builtin import BuiltIn
 from petal.code.loader import beneath, load_file, load_module, operators_in, project_root
-from petal.errors import PetalError
+from petal.errors import EnvironmentNotReady, PetalError
+from petal.interfaces.backend import Backend, BackendSession
 from petal.plugin.manager import PluginManager
 from petal.plugin.registry import Lookup, Scope, Scopes
 from petal.spec.diagnostic import Diagnostic, Severity
@@ -35,16 +36,58 @@ class Session:
         self.environment: Mapping[str, str] = os.environ if environment is None else environment
         self.load_code = load_code
         self.plugins = PluginManager(BuiltIn())
-        for name in plugins:
-            if name.startswith("no:"):
-                self.plugins.disable(name.removeprefix("no:"))
-        for name in (*filter(None, self.environment.get("PETAL_PLUGINS", "").split(",")), *plugins):
-            if not name.startswith("no:"):
-                self.plugins.load(name.strip())
+        self._logged = 0
+        self._asked = tuple(plugins)
+        wanted = (*self.environment.get("PETAL_PLUGINS", "").split(","), *self._asked)
+        self._take_part(name.strip() for name in wanted)
+
+    def _take_part(self, names: Iterable[str]) -> None:
+        """Load plugins by name, and leave out those marked ``no:``; of two mentions of one the later holds."""
+        wanted = {name.removeprefix("no:"): not name.startswith("no:") for name in names if name}
+        for name, is_on in wanted.items():
+            if not is_on:
+                self.plugins.disable(name)
+        for name, is_on in wanted.items():
+            if is_on and not self.plugins.load(name) and name not in self.plugins.installed():
+                self.plugins.warn(f"plugin `{name}` is to take part, but is not installed")
+
+    def join(self, other: Session) -> None:
+        """Let the plugins that another session was asked for, and those registered with it, take part in this one."""
+        self._take_part(other._asked)
+        self.plugins.share(other.plugins)
+
+    def log_warnings(self) -> None:
+        """Write to the standard library's log what plugins were left out, each once, where no command line shows it."""
+        new, self._logged = self.plugins.warnings[self._logged :], len(self.plugins.warnings)
+        if new:
+            from petal.metadata.logs import log_warning
+
+            for text in new:
+                log_warning(text)
 
     def register(self, plugin: object, name: str | None = None) -> None:
         """Add a plugin: a module, class or instance of hook implementations."""
         self.plugins.register(plugin, name)
+
+    def backend(self, name: str) -> Backend | None:
+        """Return a backend by its name, loading plugins to find it; None for ``local``, which is the engine's own."""
+        found: Backend | None = None if name == "local" else self.plugins.find("backend", name)
+        return found
+
+    def open_backend(self, name: str, settings: Mapping[str, Any], folder: str | None) -> BackendSession:
+        """Open a backend for one run.
+
+        Raises:
+            EnvironmentNotReady: There is none of that name, or it cannot be reached.
+        """
+        import msgspec
+
+        backend = self.backend(name)
+        if backend is None:
+            raise EnvironmentNotReady(
+                f"there is no backend `{name}`", hint="`petal plugins` lists what is installed"
+            )
+        return backend.open(msgspec.convert(dict(settings), backend.settings), folder)
 
     def scopes(self, own: Lookup, named: Scope) -> Scopes:
         """Chain the scopes in which a pipeline's operator names are looked up (S2.5)."""
@@ -97,6 +140,7 @@ class Session:
                     hint="`petal plugins` shows every plugin and its state",
                     code="broken-plugin",
                 )
+            scope.extend(self.plugins.operators_of(entry))
             return []
         if self.load_code:
             self.take(_imported(entry, folder), entry, scope)

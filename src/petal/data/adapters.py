@@ -133,6 +133,10 @@ class AsyncRows:
     def __aiter__(self) -> AsyncRows:
         return self
 
+    def plain(self) -> Iterator[Any]:
+        """Return the rows that nobody has asked for yet, for whoever takes them without a loop."""
+        return chain(self._fetched, self._rows)
+
     async def __anext__(self) -> Any:
         if not self._fetched and not self._ended:
             import asyncio

@@ -15,8 +15,37 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from msgspec import Struct
+
 from petal.errors import OutputError
 from petal.spec.context import Context
+
+
+class Handed(Struct, frozen=True):
+    """A file that one process has written and stored, and another is to publish (S4.5: only it knows who is late).
+
+    Attributes:
+        temporary: Where it is.
+        target: Where it is to appear.
+    """
+
+    temporary: str
+    target: str
+
+    def commit(self) -> None:
+        """Publish it."""
+        try:
+            _publish(Path(self.temporary), Path(self.target))
+        except OSError as error:
+            self.abort()
+            raise _failure(Path(self.target), error) from error
+
+    def abort(self) -> None:
+        """Drop it; the target stays as it was."""
+        with contextlib.suppress(OSError):
+            Path(self.temporary).unlink()
+
+    abandon = abort
 
 
 class Output:
@@ -64,18 +93,38 @@ class Output:
             self.abort()
             return
         try:
-            self.file.close()
+            self._store()
             if not self._special:
-                assert self._lock is not None
-                os.fsync(self._lock)
-                _keep_mode(self.target, self._temporary)
-                os.replace(self._temporary, self.target)
-                _sync_folder(self.target.parent)
+                _publish(self._temporary, self.target)
         except OSError as error:
             self.abort()
             raise _failure(self.target, error) from error
         self._finished = True
         self._unlock()
+
+    def hand_over(self) -> Handed | None:
+        """Store the file for another process to publish; it stays locked until :meth:`commit` or :meth:`abort`.
+
+        Returns:
+            What that process needs; None where there is nothing to publish, as for a device.
+
+        Raises:
+            OutputError: It cannot be stored.
+        """
+        if self._finished:
+            return None
+        try:
+            self._store()
+        except OSError as error:
+            self.abort()
+            raise _failure(self.target, error) from error
+        return None if self._special else Handed(str(self._temporary), str(self.target))
+
+    def _store(self) -> None:
+        self.file.close()
+        if not self._special:
+            assert self._lock is not None
+            os.fsync(self._lock)
 
     def abort(self) -> None:
         """Drop what was written; the target stays as it was."""
@@ -91,6 +140,11 @@ class Output:
         if not self._special:
             with contextlib.suppress(OSError):
                 self._temporary.unlink()
+        self._unlock()
+
+    def let_go(self) -> None:
+        """Unlock what another process has published or dropped."""
+        self._finished = True
         self._unlock()
 
     def _unlock(self) -> None:
@@ -141,7 +195,7 @@ class Outputs:
     def __init__(self, owner: str, claim: Callable[[str], None] | None = None) -> None:
         self._owner = owner
         self._claim = claim
-        self._open: list[Output] = []
+        self._open: list[Output | Handed] = []
         self._swept: set[str] = set()
         self._lock = threading.Lock()
         self._ended = False
@@ -180,7 +234,34 @@ class Outputs:
     @property
     def targets(self) -> list[Path]:
         """The files that would be published."""
-        return [o.target for o in self._open]
+        return [Path(o.target) for o in self._open]
+
+    def hand_over(self) -> list[Handed]:
+        """Store all that is open for another process to publish; :meth:`let_go` ends the matter.
+
+        Raises:
+            OutputError: One cannot be stored.
+        """
+        self._ended = True
+        return [handed for o in self._open if isinstance(o, Output) and (handed := o.hand_over()) is not None]
+
+    def let_go(self) -> None:
+        """Unlock what was handed over and is published by now."""
+        for output in self._open:
+            if isinstance(output, Output):
+                output.let_go()
+        self._open.clear()
+
+    def adopt(self, handed: list[Handed]) -> None:
+        """Take over what another process has written, to commit or abort it with the rest.
+
+        Raises:
+            OutputError: Another node of this run writes the same file.
+        """
+        self._open += handed
+        for one in handed:
+            if self._claim is not None:
+                self._claim(one.target)
 
     def commit(self) -> None:
         """Publish all, in the order in which they were opened."""
@@ -277,6 +358,12 @@ def _is_special(path: Path) -> bool:
             f"cannot write {str(path)!r}: it is a folder", hint="name a file inside it", code="output"
         )
     return not stat.S_ISREG(mode)
+
+
+def _publish(temporary: Path, target: Path) -> None:
+    _keep_mode(target, temporary)
+    os.replace(temporary, target)
+    _sync_folder(target.parent)
 
 
 def _keep_mode(target: Path, temporary: Path) -> None:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from petal.data.adapters import adapt
 from petal.data.files import Outputs
 from petal.execution.state import RunState
-from petal.running.call import Call
+from petal.running.call import Callee
 from petal.running.watch import Failure, Stopped
 from petal.spec.context import Context
 from petal.spec.operator import Input
@@ -139,7 +139,7 @@ class Chain(Protocol):
     def input(self, index: int, name: str, binding: Any, view: Seen | None = None) -> Any:
         """Return an input's value in a view."""
 
-    def call(self, index: int) -> Call:
+    def call(self, index: int) -> Callee:
         """Make the operator ready."""
 
     def context(self, index: int, outputs: Outputs, batch: int | None = None) -> Context:
@@ -169,7 +169,7 @@ def rows_of(chain: Chain, index: int, batch: Batch, cut: Input, outputs: Outputs
             if value is not MISSING:
                 held[name] = [hold(port, v) for v in value] if port.variadic else hold(port, value)
 
-    def call_one(call: Call, piece: Piece) -> list[Any]:
+    def call_one(call: Callee, piece: Piece) -> list[Any]:
         inputs = {
             n: [again(ports[n], v) for v in value] if ports[n].variadic else again(ports[n], value)
             for n, value in held.items()
@@ -190,8 +190,8 @@ class Calls:
     """Calls of one operator, up to ``in_flight`` at a time, whose rows come out as one stream.
 
     Args:
-        call: Does one piece: gets a free ``Call`` and the piece, returns the rows.
-        make: Makes another ``Call``, of which one thread uses one at a time (S1.3).
+        call: Does one piece: gets a free ``Callee`` and the piece, returns the rows.
+        make: Makes another ``Callee``, of which one thread uses one at a time (S1.3).
         batch: How many at a time, and in which order.
         stop: Not empty when the run is being stopped.
         failed: Told which piece failed, before its error is raised.
@@ -199,8 +199,8 @@ class Calls:
 
     def __init__(
         self,
-        call: Callable[[Call, Piece], list[Any]],
-        make: Callable[[], Call],
+        call: Callable[[Callee, Piece], list[Any]],
+        make: Callable[[], Callee],
         batch: Batch,
         stop: list[Any],
         failed: Callable[[str], object],
@@ -210,7 +210,7 @@ class Calls:
         self._batch = batch
         self._stop = stop
         self._failed = failed
-        self._idle: list[Call] = []
+        self._idle: list[Callee] = []
         self._work: SimpleQueue[tuple[Piece, Future[list[Any]]] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
 

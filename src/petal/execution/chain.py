@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -15,15 +15,15 @@ from petal.data.spill import Counted, Kept
 from petal.data.split import by_port
 from petal.errors import DataError
 from petal.execution.branches import NobodyReads
-from petal.execution.secrets import reveal
 from petal.execution.signals import Interrupt
 from petal.execution.state import Collected, LeafStream, Ported, RunState
-from petal.running.call import Call
+from petal.running.call import Call, Callee
+from petal.running.secrets import reveal
 from petal.running.watch import Broken, Failure, Stopped, Watch, watched, watched_batches
 from petal.spec.context import Context
 from petal.spec.event import Status
 from petal.spec.pipeline import MISSING
-from petal.spec.plan import Binding, Constant, FromNode, batched_input
+from petal.spec.plan import Binding, Constant, FromNode, Given, batched_input
 from petal.spec.views import Seen, View
 
 _CONSTANT = Seen(View.VALUE)
@@ -38,13 +38,13 @@ class Chain:
         previews: Whether first rows are kept for the log.
     """
 
-    def __init__(self, state: RunState, members: list[int], previews: bool) -> None:
+    def __init__(self, state: RunState, members: Sequence[int], previews: bool) -> None:
         self.state = state
         self.failure = Failure()
         self.watches = {i: Watch(i) for i in members}
         self._members = members
         self._previews = previews
-        self._calls: list[tuple[int, Call]] = []
+        self._calls: list[tuple[int, Callee]] = []
         self._streams: dict[int, Iterator[Any]] = {}
         self._last_started = members[0]
 
@@ -110,12 +110,18 @@ class Chain:
         else:
             self._keep(index, result)
 
-    def call(self, index: int) -> Call:
-        """Make a member's operator ready; it is closed at the end."""
+    def call(self, index: int) -> Callee:
+        """Make a member's operator ready, here or elsewhere; it is closed at the end."""
         state, node = self.state, self.state.plan.nodes[index]
-        call = Call(
-            state.specs[index], state.operators[node.operator].target, reveal(node.params), state.loop
-        )
+        spec, operator = state.specs[index], state.operators[node.operator]
+        call: Callee
+        if index in state.away:
+            from petal.execution.remote import RemoteCall  # only a node that leaves the process pays for it
+
+            outputs = self.watches[index].outputs
+            call = RemoteCall(state.sessions, state.plan, node, spec, operator, outputs, state.stop)
+        else:
+            call = Call(spec, operator.target, reveal(node.params), state.loop)
         self._calls.append((index, call))
         return call
 
@@ -147,6 +153,12 @@ class Chain:
     def _one(self, index: int, name: str, position: int, binding: Binding, wanted: Seen) -> Any:
         state, watch = self.state, self.watches[index]
         note = partial(self.failure.note, index)
+        if isinstance(binding, Given):
+            port = state.specs[index].input(name)
+            assert port is not None
+            return (
+                binding.value if wanted == port.seen else adapt(binding.value, port.seen, wanted, name, note)
+            )
         if isinstance(binding, Constant):
             if binding.value is MISSING:
                 return MISSING
@@ -347,7 +359,7 @@ class Chain:
                 if statuses[index] is Status.SUCCEEDED and state.stop and outputs.targets:
                     statuses[index] = Status.CANCELLED
                 if statuses[index] is Status.SUCCEEDED:
-                    outputs.commit()
+                    state.publish(state.plan.nodes[index].id, outputs)
                 else:
                     outputs.abort()
             except Exception as error:

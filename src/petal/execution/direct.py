@@ -62,7 +62,10 @@ def direct_call(state: RunState, unit: int) -> Direct | None:
     """Return the direct call that is all there is to a unit; None for one that needs more."""
     members, flows = state.units.members[unit], state.units.flows
     index = members[-1]
-    if len(members) > 1 or flows[index] or index in state.plan.overrides or index in state.units.ports:
+    units = state.units
+    if len(members) > 1 or flows[index] or index in state.plan.overrides or index in units.ports:
+        return None
+    if index in units.away or unit in units.moved:
         return None
     node, spec = state.plan.nodes[index], state.specs[index]
     if spec.flavour is not _FUNCTION or spec.contexts:

@@ -6,17 +6,18 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from threading import Lock, get_ident
+from threading import Lock, Timer, get_ident
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from petal.data.adapters import row_count
 from petal.data.spill import Counted
-from petal.errors import NodeFailed
+from petal.errors import TimedOut
 from petal.execution.chain import Chain
 from petal.execution.direct import SCALARS, Direct, direct_call
+from petal.execution.facts import Facts
 from petal.execution.overrides import with_checked_overrides
 from petal.execution.result import NodeResult, RunResult
 from petal.execution.scheduler import Instructions, Scheduler, State
@@ -27,11 +28,15 @@ from petal.execution.workers import Workers
 from petal.interfaces.source import Operator
 from petal.planning.stages import feeds
 from petal.running.watch import Watch
-from petal.spec.event import Event, NodeFinished, NodeStarted, RunFinished, RunStarted, Status
+from petal.spec.event import Event, RunFinished, RunStarted, Status
 from petal.spec.memory import without_collection
 from petal.spec.pipeline import MISSING
 from petal.spec.plan import Plan
-from petal.spec.redaction import preview
+from petal.spec.policy import duration_text
+
+if TYPE_CHECKING:
+    from petal.data.files import Outputs
+    from petal.execution.remote import Opener, Sessions
 
 # Names of their own: to read one from its class takes 0.1 µs, for every node.
 _READY, _SUCCEEDED, _CANCELLED = State.READY, Status.SUCCEEDED, Status.CANCELLED
@@ -50,6 +55,10 @@ class Options(Struct, frozen=True):
         handle_signals: Whether SIGINT and SIGTERM stop the run in an orderly way.
         window: Batches in memory per buffer, None for the default.
         keep: Whether the streams that nobody consumes are kept for who asks for the outputs; else they are counted.
+        opener: Opens a backend by name, settings and folder; None where all nodes run here.
+        folders: Folders whose Python must be importable in other processes.
+        publish: Called instead of publishing what a node has written, in a worker process.
+        run_id: The run's id, in a worker process; None for a new one.
     """
 
     workers: int = 64
@@ -61,6 +70,10 @@ class Options(Struct, frozen=True):
     handle_signals: bool = True
     window: int | None = None
     keep: bool = True
+    opener: Opener | None = None
+    folders: tuple[str, ...] = ()
+    publish: Callable[[str, Outputs], None] | None = None
+    run_id: str | None = None
 
 
 def new_run_id(now: float | None = None) -> str:
@@ -87,14 +100,28 @@ class Engine:
         self._plan = plan
         self._options = options
         self._emit = options.emit
-        self.run_id = new_run_id()
+        self.run_id = options.run_id or new_run_id()
         self._units = Units(plan)
+        self._sessions: Sessions | None = None
+        if self._units.away or self._units.moved:
+            # With it comes the wire, which a run that stays here never needs.
+            from petal.execution.remote import Sessions
+
+            self._sessions = Sessions(options.opener, options.folder, options.folders)
         self._state = RunState(
-            plan, operators, self._units, self.run_id, options.folder, options.window, options.keep
+            plan,
+            operators,
+            self._units,
+            self.run_id,
+            options.folder,
+            options.window,
+            options.keep,
+            self._sessions,
+            options.publish,
         )
         self._scheduler = Scheduler(self._units.waits, self._units.streams, fail_fast=options.fail_fast)
         self._lock = Lock()
-        self._results: list[NodeResult | None] = [None] * len(plan.nodes)
+        self._facts = Facts(plan, self._state.specs, self.run_id, options.emit, options.previews)
         self._workers = Workers(self._run_unit, options.workers)
         self._alone = {self._units.of[i] for i in self._state.trunks} | {
             u for u, s in enumerate(self._units.streams) if s
@@ -103,11 +130,13 @@ class Engine:
         stop = self._state.stop  # what waits looks at it
         self._signals = Signals(lambda number: stop.append(f"signal {number}"), self._state.abandon_outputs)
         self._main = get_ident()
+        self._is_late = False
 
     def run(self) -> RunResult:
         """Run every unit and gather the results."""
         began = perf_counter()
-        self._say(lambda: RunStarted(self.run_id, time.time(), self._plan.name, len(self._plan.nodes)))
+        timer = self._timer()
+        self._facts.say(lambda: RunStarted(self.run_id, time.time(), self._plan.name, len(self._plan.nodes)))
         interrupt: BaseException | None = None
         with self._signals if self._options.handle_signals else nullcontext():
             try:
@@ -116,26 +145,46 @@ class Engine:
                 if self._signals.received:
                     self._halt("signal")
             except (Interrupt, KeyboardInterrupt) as error:
-                interrupt = error
+                interrupt = error if not self._is_late else None
                 self._halt(type(error).__name__)
+            if timer is not None:
+                timer.cancel()
+            if self._is_late:
+                self._halt("run_timeout")
             stopped_all = self._workers.close(self._options.grace if self._state.stop else 60.0)
+            if self._sessions is not None:
+                self._sessions.close(self._options.grace)
             self._state.abort_outputs(in_use=not stopped_all)
             if stopped_all:
                 self._state.loop.close()
         if self._bug is not None:
             raise self._bug
         result = self._result(began)
-        self._say(
+        self._facts.say(
             lambda: RunFinished(self.run_id, time.time(), result.status, result.seconds, _counts(result))
         )
         if interrupt is not None or self._signals.received:
             raise Interrupt(self._signals.received or 2, result) from None
         return result
 
+    def _timer(self) -> Timer | None:
+        if self._plan.run_timeout is None:
+            return None
+        timer = Timer(self._plan.run_timeout, self._time_is_over)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _time_is_over(self) -> None:
+        self._is_late = True
+        self._state.halt("run_timeout")
+        self._workers.wake()
+        self._signals.interrupt()
+
     # -- following the scheduler ------------------------------------------------------------------------------
 
     def _is_done(self) -> bool:
-        return self._scheduler.done or self._bug is not None or bool(self._signals.received)
+        return self._scheduler.done or self._is_late or self._bug is not None or bool(self._signals.received)
 
     def _follow(self, todo: Instructions) -> None:
         for unit in todo.skip:
@@ -155,7 +204,7 @@ class Engine:
     def _never(self, unit: int, status: Status) -> None:
         """A unit that will not start: record its nodes and let the streams that it would have read go on."""
         for index in self._units.members[unit]:
-            self._finish(index, status, None, None)
+            self._facts.finish(index, status, None, None)
             for branch in self._state.branches_of.get(index, ()):
                 branch.close(failed=True)
         driver = self._units.members[unit][-1]
@@ -198,17 +247,19 @@ class Engine:
         state = self._state
         if len(members) == 1 and members[0] in self._plan.overrides:
             index = members[0]
-            self._begin(index)
+            self._facts.begin(index)
             state.values[index] = self._plan.overrides[index]
-            self._finish(index, Status.SUCCEEDED, None, None)
+            self._facts.finish(index, Status.SUCCEEDED, None, None)
             return True
+        if unit in self._units.moved:
+            return self._move(unit)
         chain = Chain(state, members, self._options.previews)
         statuses: dict[int, Status] = {}
         inline = get_ident() == self._main
         try:
             if inline:
                 self._signals.raising = True
-            statuses = chain.run(self._begin)
+            statuses = chain.run(self._facts.begin)
         finally:
             if inline:
                 self._signals.raising = False
@@ -216,16 +267,35 @@ class Engine:
                 statuses = dict.fromkeys(members, Status.CANCELLED)
             for index in members:
                 error = chain.failure.errors.get(index) if statuses[index] is Status.FAILED else None
-                self._finish(
+                self._facts.finish(
                     index, statuses[index], error, chain.watches[index], chain.failure.where.get(index)
                 )
         return statuses[members[-1]] is Status.SUCCEEDED
+
+    def _move(self, unit: int) -> bool:
+        """Run a group of nodes in a worker process."""
+        from petal.execution.moved import Group
+
+        assert self._sessions is not None
+        moved = self._units.moved[unit]
+        inputs = Chain(self._state, moved.nodes, previews=False)
+        options = {"previews": self._options.previews, "window": self._options.window}
+        group = Group(self._state, self._sessions, moved, inputs.input, self._emit, options)
+        results = group.run()
+        for index, result in results.items():
+            self._facts.take(index, result, told=index in group.told)
+        return all(r.status is Status.SUCCEEDED for r in results.values())
+
+    def take(self, index: int) -> Any:
+        """Return the output of a target as it flows: a value, or an iterator of items or batches."""
+        value = self._state.values[index]
+        return value.stream() if isinstance(value, LeafStream | Collected) else value
 
     def _call(self, direct: Direct) -> bool:
         """Run a node that takes values and gives one: no stream, no output file, no thread of its own."""
         index, state, signals = direct.node, self._state, self._signals
         if self._emit is not None:
-            self._begin(index)
+            self._facts.begin(index)
         inline = get_ident() == self._main
         values, error, status = state.values, None, _CANCELLED
         began = perf_counter()
@@ -245,13 +315,15 @@ class Engine:
             rows = None if type(value) in SCALARS else row_count(value)
             if self._emit is None and error is None:
                 seconds = perf_counter() - began
-                self._results[index] = NodeResult(status, False, 1, None, "local", rows, seconds, seconds)
+                self._facts.results[index] = NodeResult(
+                    status, False, 1, None, "local", rows, seconds, seconds
+                )
             else:
                 watch = Watch(index)
                 watch.began, watch.value, watch.rows = began, value, rows
                 watch.spent = perf_counter() - began
                 watch.inputs = direct.inputs(values)
-                self._finish(index, status, error, watch)
+                self._facts.finish(index, status, error, watch)
         return status is _SUCCEEDED
 
     def _release(self, sources: Sequence[int]) -> None:
@@ -263,86 +335,6 @@ class Engine:
             if not uses[source] and source not in state.targets:
                 state.values[source] = None
 
-    # -- facts ------------------------------------------------------------------------------------------------
-
-    def _say(self, make: Callable[[], Event]) -> None:
-        if self._emit is not None:
-            self._emit(make())
-
-    def _begin(self, index: int) -> None:
-        if self._emit is not None:
-            node = self._plan.nodes[index]
-            self._emit(NodeStarted(self.run_id, time.time(), node.id, node.operator))
-
-    def _finish(
-        self,
-        index: int,
-        status: Status,
-        error: BaseException | None,
-        watch: Watch | None,
-        where: str | None = None,
-    ) -> None:
-        node = self._plan.nodes[index]
-        failure = None
-        if error is not None:
-            from petal.execution.failures import (
-                node_failed,  # traceback and sysconfig: only a failure pays for them
-            )
-
-            failure = node_failed(node, self._state.specs[index], error, where=where)
-        began = watch.began if watch is not None else 0.0
-        seconds = perf_counter() - began if began else 0.0
-        attempts = 1 if began or index in self._plan.overrides else 0
-        rows = watch.rows if watch is not None else None
-        own = watch.own_seconds if watch is not None else 0.0
-        batches = watch.batches if watch is not None else None
-        self._results[index] = NodeResult(
-            status, False, attempts, failure, "local", rows, seconds, own, batches
-        )
-        if self._emit is not None:
-            self._emit(self._finished(index, status, failure, watch, seconds, rows))
-
-    def _finished(
-        self,
-        index: int,
-        status: Status,
-        failure: NodeFailed | None,
-        watch: Watch | None,
-        seconds: float,
-        rows: int | None,
-    ) -> NodeFinished:
-        node = self._plan.nodes[index]
-        inputs = output = rows_in = None
-        if watch is not None:
-            rows_in = {n: sum(r.rows or 0 for r in reads) for n, reads in watch.reads.items()} or None
-            if self._options.previews:
-                inputs = {n: self._preview(v) for n, v in watch.inputs.items()}
-                inputs |= {
-                    n: preview([h for r in reads for h in getattr(r, "head", None) or []][:3])
-                    for n, reads in watch.reads.items()
-                }
-                value = watch.head if watch.head is not None else watch.value
-                output = preview(value) if self._state.specs[index].outputs else None
-        return NodeFinished(
-            self.run_id,
-            time.time(),
-            node.id,
-            node.operator,
-            status,
-            seconds,
-            own_seconds=watch.own_seconds if watch is not None else 0.0,
-            rows_in=rows_in,
-            rows=rows,
-            batches=watch.batches if watch is not None else None,
-            error=failure.message if failure is not None else None,
-            kind=failure.kind if failure is not None else None,
-            inputs=inputs,
-            output=output,
-        )
-
-    def _preview(self, value: Any) -> str:
-        return f"{value.rows} rows" if isinstance(value, Collected) else preview(value)
-
     # -- the end ----------------------------------------------------------------------------------------------
 
     def _halt(self, reason: str) -> None:
@@ -351,7 +343,7 @@ class Engine:
             self._follow(self._scheduler.stop())
 
     def _rows(self, index: int) -> int:
-        result = self._results[index]
+        result = self._facts.results[index]
         return result.rows or 0 if result is not None else 0
 
     def _result(self, began: float) -> RunResult:
@@ -360,7 +352,7 @@ class Engine:
                 self._follow(self._scheduler.stop())
         nodes: dict[str, NodeResult] = {}
         for i, node in enumerate(self._plan.nodes):
-            nodes[node.id] = self._results[i] or NodeResult(Status.CANCELLED, attempts=0)
+            nodes[node.id] = self._facts.results[i] or NodeResult(Status.CANCELLED, attempts=0)
         statuses = {n.status for n in nodes.values()}
         if Status.FAILED in statuses:
             status = Status.FAILED
@@ -376,7 +368,23 @@ class Engine:
             elif isinstance(value, Ported):
                 value = LeafStream(Counted(self._rows(i)), self._units.seen[i])
             values[self._plan.nodes[i].id] = None if value is MISSING else value
-        return RunResult(self.run_id, status, nodes, values, perf_counter() - began)
+        error = None
+        if self._is_late and status is not Status.SUCCEEDED:
+            status, error = Status.FAILED, self._too_late()
+        return RunResult(self.run_id, status, nodes, values, perf_counter() - began, error)
+
+    def _too_late(self) -> TimedOut:
+        assert self._plan.run_timeout is not None
+        running = [
+            f"`{node.id}`"
+            for i, node in enumerate(self._plan.nodes)
+            if self._facts.results[i] is None and self._scheduler.states[self._units.of[i]] is State.RUNNING
+        ]
+        still = f"; {', '.join(running)} cannot be stopped and may still run" if running else ""
+        return TimedOut(
+            f"the run took longer than its run_timeout of {duration_text(self._plan.run_timeout)}{still}",
+            hint="give it more time, or a `timeout` to nodes that hang: it stops them",
+        )
 
 
 def _counts(result: RunResult) -> dict[str, int]:

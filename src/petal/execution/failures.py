@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import sysconfig
-import traceback
-from collections.abc import Callable
-from pathlib import Path
-
-import petal
-from petal.errors import NodeFailed, PetalError
+from petal.errors import NodeFailed, PetalError, RemoteError, TaskLost
+from petal.running.tracebacks import user_traceback
 from petal.spec.operator import OperatorSpec
 from petal.spec.pipeline import MISSING
 from petal.spec.plan import PlanNode
 from petal.spec.policy import ErrorKind
 from petal.spec.redaction import preview, redact
-
-_HOME = str(Path(petal.__file__).parent)
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
 def node_failed(
@@ -24,23 +16,29 @@ def node_failed(
 ) -> NodeFailed:
     """Wrap what a node's code raised; the original is the ``__cause__``, ``where`` the rows it was at."""
     message = redact(str(error.message if isinstance(error, PetalError) else error))
-    name = type(error).__name__
-    if isinstance(error, PetalError):
+    name = error.type if isinstance(error, RemoteError) else type(error).__name__
+    is_own = isinstance(error, PetalError) and not (isinstance(error, RemoteError) and name)
+    if is_own:
         text = message
     else:
         text = f"{name}: {message}" if message else name
     if where is not None:
         text = f"in {where}: {text}"
+    kind = ErrorKind.OUT_OF_MEMORY if isinstance(error, MemoryError) else ErrorKind.USER
+    if isinstance(error, RemoteError | TaskLost):
+        shown = error.traceback if isinstance(error, RemoteError) else error.output
+        kind = ErrorKind(error.kind)
+    else:
+        expected = isinstance(error, PetalError) or spec.ref.startswith("petal.library")
+        shown = user_traceback(error, expected=expected)
     found = NodeFailed(
         text,
-        kind=ErrorKind.OUT_OF_MEMORY if isinstance(error, MemoryError) else ErrorKind.USER,
-        traceback=user_traceback(
-            error, expected=isinstance(error, PetalError) or spec.ref.startswith("petal.library")
-        ),
+        kind=kind,
+        traceback=redact(shown),
         node=node.id,
         attempt=attempt,
         hint=error.hint if isinstance(error, PetalError) else None,
-        code=error.code if isinstance(error, PetalError) else None,
+        code=error.code if isinstance(error, PetalError) and is_own else None,
         params=_params(node, spec),
     )
     found.__cause__ = error
@@ -50,43 +48,3 @@ def node_failed(
 def _params(node: PlanNode, spec: OperatorSpec) -> str:
     values = {p.name: p.default for p in spec.params if p.default is not MISSING} | node.params
     return ", ".join(f"{k}={preview(v, 60)}" for k, v in values.items())
-
-
-def user_traceback(error: BaseException, *, expected: bool) -> str:
-    """Return the traceback cut to the user's frames; empty when all frames are Petal's own.
-
-    Args:
-        error: What the node raised.
-        expected: Whether its message says all there is to say where no frame is the user's own; an installed
-            operator's frames are shown otherwise.
-    """
-    shown = traceback.TracebackException.from_exception(error, compact=True)
-    own = any(_is_theirs(f.filename) for f in shown.stack)
-    if expected and not own:
-        return ""
-    theirs = _is_theirs if own else _is_not_ours
-    if not _cut(shown, theirs):
-        return ""
-    text = "".join(shown.format())
-    return redact(text.rstrip("\n"))
-
-
-def _cut(shown: traceback.TracebackException, theirs: Callable[[str], bool], depth: int = 0) -> bool:
-    """Leave only the user's frames, in causes and contexts as well; False when nothing of theirs is left."""
-    kept = [f for f in shown.stack if theirs(f.filename)]
-    some = bool(kept)
-    shown.stack = traceback.StackSummary.from_list(kept)
-    if depth < 10:
-        for other in (shown.__cause__, shown.__context__):
-            if other is not None:
-                some = _cut(other, theirs, depth + 1) or some
-    return some
-
-
-def _is_not_ours(filename: str) -> bool:
-    return not filename.startswith((_HOME, "<frozen"))
-
-
-def _is_theirs(filename: str) -> bool:
-    """Whether a frame is of the user's own project: neither Petal's nor of an installed library."""
-    return _is_not_ours(filename) and not filename.startswith(_LIBRARIES)

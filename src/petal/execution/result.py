@@ -106,6 +106,7 @@ class RunResult:
         nodes: One :class:`NodeResult` per node, by id, in the order of the plan.
         outputs: Outputs of the targets; a stream is read into memory when asked for.
         seconds: Wall-clock time of the whole run.
+        error: Why the run as a whole failed, beside its nodes: its ``run_timeout`` was over.
     """
 
     def __init__(
@@ -115,18 +116,22 @@ class RunResult:
         nodes: dict[str, NodeResult],
         values: dict[str, Any],
         seconds: float,
+        error: PetalError | None = None,
     ) -> None:
         self.run_id = run_id
         self.status = status
         self.nodes = nodes
         self.outputs = RunOutputs(values, nodes)
         self.seconds = seconds
+        self.error = error
 
     def check(self) -> RunResult:
         """Raise the error of the first node that failed; return the result itself when none did."""
         for node in self.nodes.values():
             if node.error is not None:
                 raise node.error
+        if self.error is not None:
+            raise self.error
         if self.status is Status.CANCELLED:
             raise RunInterrupted("the run was stopped")
         return self
@@ -144,6 +149,7 @@ class RunResult:
             "run_id": self.run_id,
             "status": self.status.value,
             "seconds": round(self.seconds, 6),
+            "error": None if self.error is None else {"code": self.error.code, "message": self.error.message},
             "nodes": {name: node.as_record() for name, node in self.nodes.items()},
             "outputs": outputs,
         }

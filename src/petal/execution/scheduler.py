@@ -5,7 +5,7 @@ Events are :meth:`Scheduler.begin`, :meth:`started`, :meth:`finished` and :meth:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import Enum
 
 from msgspec import Struct
@@ -53,7 +53,11 @@ class Scheduler:
     """
 
     def __init__(
-        self, waits: Sequence[set[int]], streams: Sequence[set[int]] | None = None, *, fail_fast: bool = False
+        self,
+        waits: Sequence[Collection[int]],
+        streams: Sequence[Collection[int]] | None = None,
+        *,
+        fail_fast: bool = False,
     ) -> None:
         count = len(waits)
         self.states = [_WAITING] * count

@@ -40,9 +40,24 @@ class Signals:
         self._before: dict[int, Any] = {}
         self.received = 0
         self.raising = False
+        self._alarm = False
+
+    def interrupt(self) -> None:
+        """Interrupt what runs on the main thread now, from another thread, as a signal would (for ``run_timeout``)."""
+        main = threading.main_thread().ident
+        if self._alarm and main is not None:
+            signal.pthread_kill(main, signal.SIGALRM)
+
+    def _ring(self, _number: int, _frame: FrameType | None) -> None:
+        if self.raising:
+            self.raising = False
+            raise Interrupt(signal.SIGALRM)
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
+            if signal.getsignal(signal.SIGALRM) is signal.SIG_DFL:
+                self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._ring)
+                self._alarm = True
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 current = signal.getsignal(number)
                 if current in (signal.SIG_DFL, signal.default_int_handler):
@@ -50,6 +65,7 @@ class Signals:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._alarm = False
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()

@@ -85,6 +85,15 @@ class LeafStream:
                     self._loaded = [row for piece in pieces for row in batch_rows(piece)]
             return self._loaded
 
+    def stream(self) -> Iterator[Any]:
+        """Give the rows once, as items or batches."""
+        assert not isinstance(self._kept, Counted)
+        if isinstance(self._kept, Collected):
+            return self._kept.stream()
+        if self._seen.view is View.BATCHES:
+            return self._kept.pieces()
+        return (row for piece in self._kept.pieces() for row in piece)
+
     def close(self) -> None:
         """Drop what is kept."""
         if isinstance(self._kept, Kept):
@@ -93,6 +102,10 @@ class LeafStream:
 
 def _scalar(seen: Seen) -> bool:
     return seen.element in (str, int, float, bool, bytes)
+
+
+def _commit(_node: str, outputs: Outputs) -> None:
+    outputs.commit()
 
 
 class RunState:
@@ -107,6 +120,8 @@ class RunState:
         folder: str | None,
         window: int | None,
         keep: bool,
+        sessions: Any = None,
+        publish: Callable[[str, Outputs], None] | None = None,
     ) -> None:
         count = len(plan.nodes)
         self.plan = plan
@@ -115,6 +130,9 @@ class RunState:
         self.run_id = run_id
         self.folder = folder
         self.keep = keep
+        self.sessions = sessions
+        self.publish = publish or _commit
+        self.away = units.away
         self.specs: list[OperatorSpec] = [plan.operators[n.operator] for n in plan.nodes]
         self.values: list[Any] = [MISSING] * count
         self.uses: list[int] = list(units.consumers)

@@ -5,10 +5,11 @@ A unit is one driver (a sink, a node that returns a value, a trunk, a leaf) and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from petal.planning.moving import away_nodes
 from petal.planning.stages import any_stream
-from petal.spec.plan import Constant, FromNode, Plan, PlanNode, output_view, stream_ports
+from petal.spec.plan import Constant, FromNode, Moved, Plan, PlanNode, output_view, stream_ports
 from petal.spec.views import Seen, View
 
 NO_OUTPUT = Seen(View.VALUE)
@@ -43,12 +44,19 @@ class Units:
         collected_ports: Likewise, of nodes with several streams: node and port.
         whole: Nodes whose value somebody takes: of a node with several streams, all of them at once.
         pulled: For each node, whether its consumer pulls it.
+        away: Nodes whose calls leave this process one by one.
+        moved: By unit: the group that it is, all of which runs in one worker process.
         consumers: For each node, how many feeds and other uses there are of its output.
     """
 
     def __init__(self, plan: Plan) -> None:
         count = len(plan.nodes)
         self.consumers = [0] * count
+        self.away = away_nodes(plan)
+        self._group_of = {i: g for g, group in enumerate(plan.moved) for i in group.nodes}
+        self.moved: dict[int, Moved] = {}
+        self.members: Sequence[Sequence[int]]
+        self.waits: Sequence[Collection[int]]
         self.branches: dict[int, list[Feed]] = {}
         self.collected: set[int] = set()
         self.collected_ports: set[tuple[int, str]] = set()
@@ -56,16 +64,23 @@ class Units:
         self.waited_for: set[int] = set()
         if not any_stream(plan.nodes, plan.operators):
             self._each_by_itself(plan)
+            self._note_moved(plan)
             return
         specs = [plan.operators[n.operator] for n in plan.nodes]
         self.seen = [
             output_view(n, s) if s.outputs else NO_OUTPUT for n, s in zip(plan.nodes, specs, strict=True)
         ]
-        self.flows = [seen.view.streams and i not in plan.overrides for i, seen in enumerate(self.seen)]
+        self.flows = [
+            seen.view.streams and i not in plan.overrides and i not in self._group_of
+            for i, seen in enumerate(self.seen)
+        ]
         self.ports = {
             i: ports
             for i, s in enumerate(specs)
-            if len(s.outputs) > 1 and (ports := stream_ports(s)) and i not in plan.overrides
+            if len(s.outputs) > 1
+            and (ports := stream_ports(s))
+            and i not in plan.overrides
+            and i not in self._group_of
         }
         waited: set[int] = set()
         for node in plan.nodes:
@@ -83,32 +98,48 @@ class Units:
             and self.consumers[i] == 1
             and i not in targets
             and i not in waited
+            and feeds[i][0].target not in self._group_of
             for i in range(count)
         ]
         self._cut_deep_chains(sources)
         self.of = [-1] * count
-        self.members: list[list[int]] = []
+        made: list[list[int]] = []
+        groups: dict[int, int] = {}
         for i in range(count - 1, -1, -1):
+            group = self._group_of.get(i, -1)
             if self.pulled[i]:
                 self.of[i] = self.of[feeds[i][0].target]
-                self.members[self.of[i]].append(i)
+                made[self.of[i]].append(i)
+            elif group in groups:
+                self.of[i] = groups[group]
+                made[self.of[i]].append(i)
             else:
-                self.of[i] = len(self.members)
-                self.members.append([i])
-        for group in self.members:
-            group.reverse()
-        self.members.reverse()  # so that units start in the order of the plan
-        self.of = [len(self.members) - 1 - u for u in self.of]
-        self.waits: list[set[int]] = [set() for _ in self.members]
-        self.streams: list[set[int]] = [set() for _ in self.members]
+                if group >= 0:
+                    groups[group] = len(made)
+                self.of[i] = len(made)
+                made.append([i])
+        for members in made:
+            members.reverse()
+        made.reverse()  # so that units start in the order of the plan
+        self.members = made
+        self.of = [len(made) - 1 - u for u in self.of]
+        waits: list[set[int]] = [set() for _ in made]
+        self.streams: list[set[int]] = [set() for _ in made]
         for i, node in enumerate(plan.nodes):
             unit = self.of[i]
-            self.waits[unit].update([self.of[source] for source in values[i]])
+            waits[unit].update([self.of[source] for source in values[i]])
             for source in node.after:
-                self.waits[unit].add(self.of[source])
+                waits[unit].add(self.of[source])
                 self.waited_for.add(source)
+        for unit, waited_units in enumerate(waits):
+            waited_units.discard(unit)  # the members of a group wait for each other in the worker
+        self.waits = waits
         self.waited_for.update(self.whole.intersection(self.ports))
-        self._connect(feeds)
+        self._connect(feeds, waits)
+        self._note_moved(plan)
+
+    def _note_moved(self, plan: Plan) -> None:
+        self.moved = {self.of[group.nodes[0]]: group for group in plan.moved}
 
     def _each_by_itself(self, plan: Plan) -> None:
         """No node streams: every one is a unit of its own."""
@@ -118,10 +149,10 @@ class Units:
         self.flows = [False] * count
         self.ports = {}
         self.of = list(range(count))
-        self.members = [[i] for i in range(count)]
+        self.members = [(i,) for i in range(count)]
         self.pulled = [False] * count
         self.streams = []
-        self.waits = []
+        found: list[tuple[int, ...]] = []
         for node in plan.nodes:
             waits = set(node.after)
             for binding in node.inputs.values():
@@ -129,7 +160,8 @@ class Units:
                     if type(one) is FromNode:
                         waits.add(one.node)
                         consumers[one.node] += 1
-            self.waits.append(waits)
+            found.append(tuple(waits))  # a third of a set's size
+        self.waits = found
 
     def _cut_deep_chains(self, sources: list[list[int]]) -> None:
         """Let a buffer carry on where a chain of nodes that pull from each other would exhaust Python's stack."""
@@ -175,13 +207,13 @@ class Units:
                 for feed in group:
                     feed.spill = (feed.source, feed.target, feed.input) in marked
 
-    def _connect(self, feeds: list[list[Feed]]) -> None:
+    def _connect(self, feeds: list[list[Feed]], waits: list[set[int]]) -> None:
         for i, group in enumerate(feeds):
             if self.pulled[i]:
                 continue
             for feed in group:
                 unit = self.of[feed.target]
-                if self.of[i] in self.waits[unit]:  # it reads only after the stream has come to its end
+                if self.of[i] in waits[unit]:  # it reads only after the stream has come to its end
                     feed.spill = True
                 if feed.streams:
                     self.branches.setdefault(i, []).append(feed)
@@ -192,4 +224,4 @@ class Units:
                         self.waited_for.add(i)
                     else:
                         self.collected.add(i)
-                    self.waits[unit].add(self.of[i])
+                    waits[unit].add(self.of[i])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import logging
+import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from petal.spec.event import Event, NodeFinished, NodeStarted, RunFinished, Status, as_record
+from petal.spec.logs import logger
 
+if TYPE_CHECKING:
+    from logging import Logger
+
+#: Levels of `logging`, which is imported by whoever listens.
+DEBUG, INFO, ERROR = 10, 20, 40
 Listener = Callable[[Event], None]
-_log = logging.getLogger("petal.run")
-logging.getLogger("petal").addHandler(logging.NullHandler())
 
 
 class Bus:
@@ -39,34 +43,38 @@ class Bus:
                 except Exception as error:
                     self._listeners.remove(listener)
                     self.failures.append((listener, error))
-                    _log.warning("an observer failed and is left out: %r", error)
+                    logger("petal.run").warning("an observer failed and is left out: %r", error)
 
     def standard_log(self) -> bool:
         """Log to the standard library's logger where the application listens to it; say whether it does."""
-        if not _log.isEnabledFor(logging.INFO) or not _log.hasHandlers() or _is_silent():
+        if "logging" not in sys.modules:
+            return False
+        log = logger("petal.run")
+        if not log.isEnabledFor(INFO) or not log.hasHandlers() or _is_silent(log):
             return False
         self._listeners.append(log_event)
         return True
 
 
-def _is_silent() -> bool:
+def _is_silent(log: Logger | None) -> bool:
     """Whether no handler but the null one would see a record of ours."""
-    logger: logging.Logger | None = _log
-    while logger is not None:
-        if any(not isinstance(h, logging.NullHandler) for h in logger.handlers):
+    from logging import NullHandler
+
+    while log is not None:
+        if any(not isinstance(h, NullHandler) for h in log.handlers):
             return False
-        logger = logger.parent if logger.propagate else None
+        log = log.parent if log.propagate else None
     return True
 
 
 def log_event(event: Event) -> None:
     """Write one event to the standard library's log, with its fields as ``extra``."""
     record = as_record(event)
-    level = logging.INFO
+    level = INFO
     if isinstance(event, NodeStarted):
-        level = logging.DEBUG
+        level = DEBUG
     elif isinstance(event, NodeFinished | RunFinished) and event.status is Status.FAILED:
-        level = logging.ERROR
+        level = ERROR
     extra: dict[str, Any] = {f"petal_{k}": v for k, v in record.items()}
     subject = getattr(event, "node", event.run)
-    _log.log(level, "%s %s", record.get("event"), subject, extra=extra)
+    logger("petal.run").log(level, "%s %s", record.get("event"), subject, extra=extra)

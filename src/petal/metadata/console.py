@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from petal.spec.event import Event, NodeFinished, RunFinished, RunStarted, Status
+from petal.spec.logs import when_used
 from petal.spec.redaction import redact
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ class Console:
         mark = self._marks.get(status, "–" if self._unicode else "-").ljust(self._mark_width)
         if self._colour:
             mark = f"\x1b[{_COLOURS.get(status, '2')}m{mark}\x1b[0m"
-        return f"{mark} {_printable(redact(text), self._unicode)}".rstrip()
+        return f"{mark} {printable(redact(text), self._unicode)}".rstrip()
 
 
 @contextmanager
@@ -97,46 +96,15 @@ def showing_logs(
         unicode: Whether lines may hold characters beyond ASCII.
         quiet: Whether only warnings and errors are wanted.
     """
-    logger = logging.getLogger("petal.node")
-    handler = _Lines(write, unicode)
-    handler.setLevel(logging.WARNING if quiet else logging.INFO)
-    before = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(min(logger.getEffectiveLevel(), handler.level))
-    try:
+    with ExitStack() as stack:
+
+        def begin() -> None:
+            from petal.metadata.node_logs import showing  # with `logging`, which most short runs never need
+
+            stack.enter_context(showing(lambda line: write(printable(line, unicode)), quiet=quiet))
+
+        stack.callback(when_used(begin))
         yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
-
-
-class _Lines(logging.Handler):
-    """Writes records of nodes as plain lines; a message of several lines is indented from the second on."""
-
-    def __init__(self, write: Callable[[str], None], unicode: bool) -> None:
-        super().__init__()
-        self._write = write
-        self._unicode = unicode
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, unless a handler that the pipeline's own code set up writes it to the same place."""
-        try:
-            if not _is_shown(record):
-                text = f"{getattr(record, 'node', '') or record.name}: {redact(self.format(record))}"
-                first, *rest = text.splitlines()
-                for line in (first, *("  " + line for line in rest)):
-                    self._write(_printable(line.replace("\t", "    "), self._unicode))
-        except Exception:
-            self.handleError(record)
-
-
-def _is_shown(record: logging.LogRecord) -> bool:
-    return any(
-        isinstance(h, logging.StreamHandler)
-        and h.stream in (sys.stdout, sys.stderr)
-        and record.levelno >= h.level
-        for h in logging.getLogger().handlers
-    )
 
 
 def rows_text(event: NodeFinished, arrow: str) -> str:
@@ -160,7 +128,7 @@ def seconds_text(seconds: float) -> str:
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
 
 
-def _printable(text: str, unicode: bool) -> str:
+def printable(text: str, unicode: bool) -> str:
     """Escape what cannot be shown, or could steer a terminal."""
     if text.isprintable() and (unicode or text.isascii()):
         return text

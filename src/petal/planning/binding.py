@@ -61,7 +61,7 @@ class Binder:
             if not port.variadic:
                 source = nodes.get(name)
                 if source and source is not draft and (source.op is None or source.op.spec.outputs):
-                    bound[name] = FromNode(source.index)
+                    bound[name] = source.whole or source.feed()
                     continue
                 self._last_resorts(draft, port, bound)
             else:

@@ -16,9 +16,10 @@ from petal.planning.expand import Draft, Expanded, expand
 from petal.planning.findings import Findings
 from petal.planning.lookup import find_operators
 from petal.planning.memory import warn_of_memory
+from petal.planning.moving import away_nodes, find_moved
 from petal.planning.order import needed_for, topological_order
 from petal.planning.parameters import Parameters
-from petal.planning.policies import PolicyResolver, check_run_timeout
+from petal.planning.policies import PolicyResolver
 from petal.planning.request import Request
 from petal.planning.stages import find_stages
 from petal.planning.values import BadValue
@@ -73,7 +74,6 @@ def _plan(root: Part, expanded: Expanded, request: Request, findings: Findings) 
             draft.after = binder.after(draft)
     for scope in expanded.scopes:
         binder.check_interface(scope)
-        check_run_timeout(scope, findings)
     types = _Types(drafts, binder, findings, request)
     for draft in drafts:
         if draft.bound:
@@ -95,6 +95,11 @@ def _plan(root: Part, expanded: Expanded, request: Request, findings: Findings) 
         return Planned(None, operators, findings.in_order())
     plan = _assemble(root, request, drafts, operators, before, order)
     warn_of_memory(plan, drafts, binder.written, findings)
+    if plan.moved or away_nodes(plan):
+        from petal.planning.crossing import check_crossing
+
+        if not check_crossing(plan, drafts, operators, findings):
+            return Planned(None, operators, findings.in_order())
     return Planned(plan, operators, findings.in_order())
 
 
@@ -225,13 +230,16 @@ def _assemble(
             msgspec.structs.replace(node, columns=columns[i]) if i in columns else node
             for i, node in enumerate(nodes)
         )
+    overrides = {index[i]: v for i, v in overrides.items() if i in index}
+    stages = find_stages(nodes, specs)
     return Plan(
         root.spec.name or "pipeline",
         nodes,
         specs,
-        find_stages(nodes, specs),
+        stages,
+        find_moved(nodes, specs, stages, overrides),
         targets,
-        {index[i]: v for i, v in overrides.items() if i in index},
+        overrides,
         root.source.file,
         root.spec.run_timeout,
     )

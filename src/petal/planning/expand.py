@@ -12,7 +12,7 @@ from petal.interfaces.source import Operator, Part, PartLoader
 from petal.planning.findings import Findings, PathTo, Place, did_you_mean, listing
 from petal.spec.diagnostic import errors_of
 from petal.spec.pipeline import MISSING, EdgeSpec, ModuleSpec, NodeSpec, split_port
-from petal.spec.plan import Resolved
+from petal.spec.plan import FromNode, Resolved
 
 MAX_DEPTH = 32
 MAX_NODES = 1_000_000
@@ -33,6 +33,7 @@ class Draft(Struct, eq=False):
         bound: What feeds its inputs.
         after: What it waits for without data.
         policies: How it is run.
+        whole: The binding to its whole output, once somebody takes it.
     """
 
     id: str
@@ -46,6 +47,12 @@ class Draft(Struct, eq=False):
     bound: dict[str, Any] = field(default_factory=dict)
     after: Sequence[Draft] = ()
     policies: Resolved | None = None
+    whole: FromNode | None = None
+
+    def feed(self) -> FromNode:
+        """Return the binding to its whole output, one for all consumers."""
+        self.whole = FromNode(self.index)
+        return self.whole
 
 
 class Given:

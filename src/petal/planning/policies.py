@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from petal.interfaces.backend import Backend
 from petal.planning.batching import batch_problem
-from petal.planning.expand import Draft, Scope
+from petal.planning.expand import Draft
 from petal.planning.findings import Findings, did_you_mean, listing
 from petal.planning.request import Request
 from petal.spec.operator import OperatorSpec
@@ -18,7 +21,6 @@ _LOCAL = Execution()
 
 #: Where a first-party backend comes from.
 KNOWN_BACKENDS = {
-    "process": "a later version of Petal brings it",
     "docker": "a later version of Petal brings it, as the package petal-docker",
     "aws_lambda": "a later version of Petal brings it, as the package petal-lambda",
     "ray": "a later version of Petal brings it, as the package petal-ray",
@@ -118,13 +120,13 @@ class PolicyResolver:
     def _check(self, draft: Draft, resolved: Resolved) -> None:
         execution = resolved.execution
         if execution.backend != "local":
-            self._backend(draft, execution.backend, resolved.origins["execution"], "backend")
+            self._backend(draft, execution.backend, execution, resolved.origins["execution"], "backend")
         elif execution != _LOCAL:
             self._local(draft, execution, resolved.origins["execution"])
         for i, backend in enumerate(execution.failover):
             if backend != "local":
-                self._backend(draft, backend, resolved.origins["execution"], "failover", i)
-        for name in ("retry", "timeout", "cache"):
+                self._backend(draft, backend, execution, resolved.origins["execution"], "failover", i)
+        for name in ("retry", "cache"):
             value = getattr(resolved, name)
             if value is None or (name == "retry" and value.max_attempts == 1):
                 continue
@@ -171,9 +173,43 @@ class PolicyResolver:
                 key=True,
             )
 
-    def _backend(self, draft: Draft, backend: str, origin: str, *within: str | int) -> None:
+    def _settings(self, draft: Draft, backend: Backend, execution: Execution, origin: str) -> None:
+        """Check an ``execution`` block against what its backend takes."""
+        path, kinds = self._path(draft, "execution", origin), backend.settings
+        known = [f.encode_name for f in msgspec.structs.fields(kinds)]
+        for name in execution.settings:
+            if name not in known:
+                self._findings.add(
+                    draft.scope.place,
+                    (*path, name),
+                    "unknown-key",
+                    f"backend `{backend.name}` (of `{draft.id}`) has no setting `{name}`",
+                    hint=did_you_mean(name, known) or f"its settings are {listing(known)}",
+                    key=True,
+                )
+                return
+        try:
+            msgspec.convert(execution.settings, kinds)
+        except msgspec.ValidationError as error:
+            text, _, where = str(error).partition(" - at `$")
+            name = where.rstrip("`").lstrip(".")
+            self._findings.add(
+                draft.scope.place,
+                (*path, name) if name in known else path,
+                "bad-value",
+                f"setting `{name}` of backend `{backend.name}` (of `{draft.id}`): {text}",
+                hint=f"see `petal describe {backend.name}`",
+            )
+
+    def _backend(
+        self, draft: Draft, backend: str, execution: Execution, origin: str, *within: str | int
+    ) -> None:
         path = (*self._path(draft, "execution", origin), *within)
         whose = "" if origin == "defaults" else f" (for `{draft.id}`)"
+        found = self._request.backend(backend) if self._request.backend is not None else None
+        if found is not None and within == ("backend",):
+            self._settings(draft, found, execution, origin)
+            return
         if backend in KNOWN_BACKENDS:
             self._findings.add(
                 draft.scope.place,
@@ -183,7 +219,7 @@ class PolicyResolver:
                 hint=KNOWN_BACKENDS[backend],
             )
             return
-        known = ["local", *KNOWN_BACKENDS]
+        known = ["local", "process", *KNOWN_BACKENDS]
         self._findings.add(
             draft.scope.place,
             path,
@@ -191,17 +227,4 @@ class PolicyResolver:
             f"there is no backend `{backend}`{whose}",
             hint=did_you_mean(backend, known)
             or f"Petal knows {listing(known)}; a plugin `petal-{backend}` may bring it",
-        )
-
-
-def check_run_timeout(scope: Scope, findings: Findings) -> None:
-    """Refuse a time limit of the whole run, which this version cannot keep."""
-    if scope.part.spec.run_timeout is not None:
-        findings.add(
-            scope.place,
-            ("run_timeout",),
-            "not-yet",
-            "`run_timeout` is not available in this version",
-            hint=_LATER,
-            key=True,
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct, field
+
+from petal.interfaces.backend import Backend
 
 
 class Request(Struct, frozen=True):
@@ -21,6 +23,7 @@ class Request(Struct, frozen=True):
         environment: The environment that ``${env:…}`` is looked up in.
         folder: What relative paths among the values given here are relative to.
         to_run: Whether every required pipeline input must have a value.
+        backend: Finds a backend by its name, None where there is no other than ``local``.
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -32,3 +35,4 @@ class Request(Struct, frozen=True):
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: str = ""
     to_run: bool = False
+    backend: Callable[[str], Backend | None] | None = None

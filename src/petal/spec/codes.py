@@ -4,30 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec import Struct
-
+from petal.spec.code import Code
+from petal.spec.code import error as _error
 from petal.spec.diagnostic import Severity
-
-
-class Code(Struct, frozen=True):
-    """What is known of a code.
-
-    Attributes:
-        severity: How bad a finding of this code is.
-        summary: What is wrong, in a few words.
-        why: Why that is a mistake.
-        remedy: What to do about it.
-    """
-
-    severity: Severity
-    summary: str
-    why: str
-    remedy: str
-
-
-def _error(summary: str, why: str, remedy: str) -> Code:
-    return Code(Severity.ERROR, summary, why, remedy)
-
+from petal.spec.running_codes import RUNNING
 
 #: The text of a file (``config/syntax.py``).
 _TEXT: Final = {
@@ -129,6 +109,11 @@ _SHAPE: Final = {
 
 #: What the names of a pipeline mean, and how its nodes are tied together (``planning/``).
 _WIRING: Final = {
+    "cannot-cross": _error(
+        "A node is to run in another process, and something of it cannot go there.",
+        "A worker imports what it runs by its name, and reads values back by the types that annotations declare.",
+        "Move the function to the top level of a file, or annotate what it takes and gives; or run the node here.",
+    ),
     "bad-batch": _error(
         "A node is to run in batches, but its work cannot be cut into calls whose rows are put together again.",
         "A sink, an operator that gives one value, or one that looks at all rows together would give another result.",
@@ -373,86 +358,6 @@ _PYTHON: Final = {
     ),
 }
 
-#: What ends a command or a run (``errors.py`` draws the tree).
-_RUNNING: Final = {
-    "error": _error("Something failed.", "The message says what.", "Do what the hint says."),
-    "usage": _error(
-        "An argument of a command or of a function is wrong.",
-        "Nothing was started.",
-        "See `petal COMMAND --help`.",
-    ),
-    "unknown-command": _error(
-        "There is no such command.",
-        "Neither Petal nor a plugin brings it.",
-        "Correct the name; `petal --help` lists all.",
-    ),
-    "unknown-name": _error(
-        "There is nothing of that name to describe.",
-        "Operators, plugins and codes can be described.",
-        "Correct the name.",
-    ),
-    "exists": _error(
-        "The file to be written is there already.",
-        "A command does not replace a file that it did not make.",
-        "Remove it, or write to another.",
-    ),
-    "bad-override": _error(
-        "A value that is given instead of running a node does not fit what the node returns.",
-        "Its consumers would fail on it.",
-        "Give a value of the type that the message names.",
-    ),
-    "invalid-pipeline": _error(
-        "The pipeline has mistakes.",
-        "Nothing was run.",
-        "Correct what the findings name; `petal validate` shows all.",
-    ),
-    "environment": _error(
-        "Something that Petal needs on this machine is missing or cannot be used.",
-        "Nothing was run.",
-        "Do what the hint says; `petal doctor` checks the rest.",
-    ),
-    "missing-secret": _error(
-        "A secret that a parameter refers to is not there.",
-        "Secrets are looked up by the process that uses them, when it uses them.",
-        "Set it where the reference says.",
-    ),
-    "node-failed": _error(
-        "A node did not succeed.",
-        "Its own code, its data or its backend failed; what is downstream was skipped.",
-        "The message names the cause; correct it and run again.",
-    ),
-    "data": _error(
-        "A value does not fit what a node takes.",
-        "Values are checked where a type is declared.",
-        "Correct the data, or the annotation.",
-    ),
-    "bad-row": _error(
-        "A row of a file or stream is wrong.",
-        "The message names its number and field.",
-        "Correct the row, or the reader's parameters.",
-    ),
-    "stream-consumed": _error(
-        "A stream was iterated a second time.",
-        "A stream is read once, whoever feeds it.",
-        "Annotate the input `list[T]` to have all of it at hand.",
-    ),
-    "output": _error(
-        "A file could not be written or published.",
-        "The target is as it was before the run.",
-        "Check the folder, its permissions and the space that is left.",
-    ),
-    "not-kept": _error(
-        "An output that was not kept is read.",
-        "A run keeps the outputs of its targets; others are freed after their last consumer.",
-        "Name the node as a target: `run(targets=[...])`.",
-    ),
-    "interrupted": _error(
-        "A signal or a time limit stopped the run.",
-        "What had not been published is not there.",
-        "Run it again.",
-    ),
-}
-
 #: Every code with its description; codes are stable.
 CODES: Final[dict[str, Code]] = {
     **_TEXT,
@@ -461,5 +366,5 @@ CODES: Final[dict[str, Code]] = {
     **_VALUES,
     **_FILES,
     **_PYTHON,
-    **_RUNNING,
+    **RUNNING,
 }

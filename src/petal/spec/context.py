@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+from petal.spec.logs import logger
+
+if TYPE_CHECKING:
+    import logging
 
 
 class Context:
@@ -65,8 +69,10 @@ class Context:
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger of the standard library whose records name run and node."""
+        from logging import LoggerAdapter
+
         extra = {"run": self.run_id, "node": self.node_id, "attempt": self.attempt}
-        return logging.LoggerAdapter(logging.getLogger("petal.node"), extra)
+        return LoggerAdapter(logger("petal.node"), extra)
 
     @property
     def cancelled(self) -> bool:

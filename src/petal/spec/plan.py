@@ -25,7 +25,13 @@ class Constant(Struct, frozen=True, gc=False):
     origin: str
 
 
-Binding = FromNode | Constant
+class Given(Struct, frozen=True, gc=False):
+    """An input whose value came from outside of a part of a plan that runs in another process, in the port's own view."""
+
+    value: Any
+
+
+Binding = FromNode | Constant | Given
 
 
 class Setting(Struct, frozen=True):
@@ -112,6 +118,18 @@ class Stage(Struct, frozen=True):
     links: tuple[Link, ...] = ()
 
 
+class Moved(Struct, frozen=True):
+    """Nodes that run together in one worker process, so that a time-out can stop them (S4.3).
+
+    Attributes:
+        nodes: Their indices, in order.
+        timeouts: Seconds from the start that each of them may take, of those that have a limit.
+    """
+
+    nodes: tuple[int, ...]
+    timeouts: dict[int, float]
+
+
 class Plan(Struct, frozen=True):
     """What would run.
 
@@ -120,6 +138,7 @@ class Plan(Struct, frozen=True):
         nodes: In topological order.
         operators: Operator descriptions by key.
         stages: Every stage of two nodes or more.
+        moved: Groups of local nodes that run in a worker process, because one of them has a time-out.
         targets: Indices of the nodes whose outputs the run returns.
         overrides: Values given instead of running a node, by index.
         file: The file it came from, or None.
@@ -130,6 +149,7 @@ class Plan(Struct, frozen=True):
     nodes: tuple[PlanNode, ...]
     operators: dict[str, OperatorSpec]
     stages: tuple[Stage, ...] = ()
+    moved: tuple[Moved, ...] = ()
     targets: tuple[int, ...] = ()
     overrides: dict[int, Any] = field(default_factory=dict)
     file: str | None = None

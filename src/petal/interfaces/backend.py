@@ -1,0 +1,142 @@
+"""What a backend is: something that takes messages to `petal.worker.execute` and brings the replies back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+
+class Capabilities(Struct, frozen=True, kw_only=True):
+    """What a backend can do, as data that the planner looks at before the run.
+
+    Attributes:
+        kills: Whether a task whose time is over, or that is cancelled, is really stopped.
+        shares_files: Whether its tasks see the driver's file system under the same paths.
+        has_code: Whether the pipeline's own Python files are there already, so that nothing must be shipped.
+        limit: Bytes that one message may have, or None.
+    """
+
+    kills: bool = False
+    shares_files: bool = False
+    has_code: bool = False
+    limit: int | None = None
+
+
+class Payload(Protocol):
+    """A message that is ready to be sent."""
+
+    @property
+    def header(self) -> bytes:
+        """Its header, JSON."""
+        ...
+
+    @property
+    def parts(self) -> Sequence[memoryview]:
+        """Its attachments."""
+        ...
+
+    @property
+    def path(self) -> str | None:
+        """The file that holds the attachments one after the other, where they are in one."""
+        ...
+
+    def packed(self) -> bytes:
+        """Return all of it as one piece, for a backend that knows bytes only."""
+        ...
+
+
+class Task(Struct, frozen=True, kw_only=True):
+    """One attempt of one call.
+
+    Attributes:
+        node: The node's id.
+        run: The run's id.
+        attempt: The attempt, from 1.
+        key: The idempotency key, the same for all attempts.
+        payload: The message.
+        timeout: Seconds after which the task is to be stopped, or None.
+        settings: The node's ``execution`` block.
+        on_event: Called with what the task tells while it runs, from any thread.
+    """
+
+    node: str
+    run: str
+    attempt: int
+    key: str
+    payload: Payload
+    timeout: float | None = None
+    settings: dict[str, Any]
+    on_event: Callable[[bytes], None] | None = None
+
+
+class Reply(Protocol):
+    """What comes back: a message, and what the task printed."""
+
+    @property
+    def header(self) -> bytes:
+        """Its header, JSON."""
+        ...
+
+    @property
+    def parts(self) -> Sequence[memoryview]:
+        """Its attachments, valid as long as the reply is held."""
+        ...
+
+    @property
+    def output(self) -> str:
+        """What the task wrote to stdout and stderr, cut to a limit."""
+        ...
+
+
+class BackendSession(Protocol):
+    """A backend that is open for one run."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do, with the settings that it was opened with."""
+        ...
+
+    def submit(self, task: Task) -> Future[Reply]:
+        """Start a task. The future fails with a PetalError when no reply can come: ``worker-died``, ``timeout``."""
+        ...
+
+    def cancel(self, future: Future[Reply]) -> None:
+        """Stop a task, or keep it from starting."""
+        ...
+
+    def close(self, grace: float) -> None:
+        """Stop everything and free what is held, within so many seconds."""
+        ...
+
+
+class Backend(Protocol):
+    """Where nodes can run."""
+
+    @property
+    def name(self) -> str:
+        """What an ``execution`` block calls it."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
+
+    @property
+    def settings(self) -> type[Struct]:
+        """The keys of its ``execution`` block, with types and defaults; unknown ones are refused."""
+        ...
+
+    def open(self, settings: Any, folder: str | None) -> BackendSession:
+        """Open it for one run.
+
+        Args:
+            settings: An instance of :attr:`settings`, as the nodes' ``execution`` blocks say.
+            folder: Where large messages may lie, None for the temporary folder.
+        """
+        ...
