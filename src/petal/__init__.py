@@ -25,6 +25,12 @@ _NAMES = {
     "split": "petal.data.split",
     "hookimpl": "petal.plugin.markers",
     "register_plugin": "petal.plugin.markers",
+    "Backend": "petal.interfaces.backend",
+    "BackendSession": "petal.interfaces.backend",
+    "Capabilities": "petal.interfaces.backend",
+    "Incoming": "petal.data.wire",
+    "Reply": "petal.interfaces.backend",
+    "Task": "petal.interfaces.backend",
     "Diagnostic": "petal.spec.diagnostic",
     "Severity": "petal.spec.diagnostic",
     "Plan": "petal.spec.plan",
@@ -40,6 +46,9 @@ _NAMES = {
     "StreamConsumed": "petal.errors",
     "OutputError": "petal.errors",
     "NodeFailed": "petal.errors",
+    "TaskLost": "petal.errors",
+    "TimedOut": "petal.errors",
+    "WorkerDied": "petal.errors",
     "RunInterrupted": "petal.errors",
 }
 

@@ -15,6 +15,7 @@ from petal.authoring.decorators import timeout as timeout
 from petal.authoring.pipeline import node as node
 from petal.data.files import open_output as open_output
 from petal.data.split import split as split
+from petal.data.wire import Incoming as Incoming
 from petal.errors import DataError as DataError
 from petal.errors import DefinitionError as DefinitionError
 from petal.errors import EnvironmentNotReady as EnvironmentNotReady
@@ -25,7 +26,15 @@ from petal.errors import PetalError as PetalError
 from petal.errors import RowError as RowError
 from petal.errors import RunInterrupted as RunInterrupted
 from petal.errors import StreamConsumed as StreamConsumed
+from petal.errors import TaskLost as TaskLost
+from petal.errors import TimedOut as TimedOut
 from petal.errors import UsageError as UsageError
+from petal.errors import WorkerDied as WorkerDied
+from petal.interfaces.backend import Backend as Backend
+from petal.interfaces.backend import BackendSession as BackendSession
+from petal.interfaces.backend import Capabilities as Capabilities
+from petal.interfaces.backend import Reply as Reply
+from petal.interfaces.backend import Task as Task
 from petal.plugin.markers import hookimpl as hookimpl
 from petal.plugin.markers import register_plugin as register_plugin
 from petal.spec.context import Context as Context

@@ -29,6 +29,9 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "schema": ("schema", "Print the JSON Schema of pipeline files, for editors."),
     "convert": ("convert", "Convert a pipeline file between YAML, JSON and TOML."),
     "plugins": ("plugins", "List the plugins and what each brings."),
+    "worker": ("worker", "Do tasks that another Petal sends over stdin."),
+    "doctor": ("doctor", "Check Python, plugins and backends, with a probe through each."),
+    "new": ("new", "Write the files of a new project, operator or plugin."),
 }
 BUG: Final = 70
 BROKEN_PIPE: Final = 141
@@ -55,13 +58,16 @@ class LazyGroup(click.Group):
         """Return the names of Petal's own commands."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Return a command by its name."""
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command by its name; Petal's own come first."""
         if cmd_name in COMMANDS:
             module = import_module(f"petal.cli.{COMMANDS[cmd_name][0]}")
             found: click.Command = module.command
             return found
-        return _plugin_command(cmd_name)
+        brought: dict[str, click.Command | None] = ctx.meta.setdefault("petal.commands", {})
+        if cmd_name not in brought:
+            brought[cmd_name] = _plugin_command(cmd_name)
+        return brought[cmd_name]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -87,19 +93,50 @@ class LazyGroup(click.Group):
             formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a reader that went away, as ``head`` does, ends it quietly."""
+        """Run the command; a reader that went away, as ``head`` does, ends it quietly.
+
+        Raises:
+            PetalError: A plugin's command failed; the fault is the plugin's and not Petal's.
+        """
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
             raise click.exceptions.Exit(BROKEN_PIPE) from None
+        except (PetalError, click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            name = ctx.invoked_subcommand
+            if name is None or name in COMMANDS or _is_unwritable(error):
+                raise
+            import traceback
+
+            err(visible(traceback.format_exc().rstrip(), keep="\n"))
+            raise PetalError(
+                f"command `{name}` failed; it is no command of Petal's own but a plugin's",
+                hint="`petal plugins` says which one; report it there, with the lines above",
+                code="bad-plugin",
+            ) from error
 
 
 def _plugin_command(name: str) -> click.Command | None:
+    """Return a command that a plugin brings.
+
+    Raises:
+        EnvironmentNotReady: Two plugins bring it, or the plugin of that name does not work or brings something else.
+    """
     from petal.app.session import Session
 
     with aside():
         found = Session().plugins.find("command", name)
-    return found if isinstance(found, click.Command) else None
+    if found is None or isinstance(found, click.Command):
+        return found
+    from petal.errors import EnvironmentNotReady
+
+    raise EnvironmentNotReady(
+        f"a plugin brings command `{name}` as {found!r}, which is no Click command",
+        hint="`petal plugins` says which one; its petal_commands is to return click.Command objects",
+        code="bad-plugin",
+    )
 
 
 def _plugin_commands() -> list[click.Command]:
@@ -180,7 +217,7 @@ def invoke(args: Sequence[str]) -> int:
     except BrokenPipeError:
         return BROKEN_PIPE
     except OSError as error:
-        return _unwritten(error) if error.errno in _UNWRITABLE and error.filename is None else _bug()
+        return _unwritten(error) if _is_unwritable(error) else _bug()
     except Exception:
         return _bug()
     except BaseException as error:
@@ -207,6 +244,10 @@ def _bug() -> int:
     err(visible(traceback.format_exc().rstrip(), keep="\n"))
     err(f"this is a bug in Petal ({__version__}): please report it with the lines above")
     return BUG
+
+
+def _is_unwritable(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in _UNWRITABLE and error.filename is None
 
 
 def _unwritten(error: OSError) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from petal.cli.output import aside
-from petal.errors import UsageError
+from petal.errors import InvalidPipeline, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -178,6 +178,11 @@ def plan_of(pipeline: Pipeline, request: Request) -> tuple[Plan, Planned]:
     try:
         with aside():
             return pipeline.checked(request)
+    except InvalidPipeline:
+        from petal.cli.failure import show_warnings
+
+        show_warnings([], pipeline.session.plugins.warnings)  # a plugin that was left out may be the reason
+        raise
     except UsageError as error:
         error.hint = _parameter_of_a_node(pipeline, request, error) or error.hint
         raise

@@ -43,9 +43,9 @@ def command(
     from petal.cli.plan_view import plan_record, plan_text
 
     request = request_of(params, settings, inputs, targets, backends)
-    session = open_session(plugins)
-    plan, planned = plan_of(open_pipeline(file, session), request)
-    show_warnings(planned.findings, session.plugins.warnings)
+    pipeline = open_pipeline(file, open_session(plugins))
+    plan, planned = plan_of(pipeline, request)
+    show_warnings(planned.findings, pipeline.session.plugins.warnings)
     if as_json:
         out_json(plan_record(plan))
     else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from petal.app.pipeline import plan_edges
 from petal.cli.output import is_unicode, plain, table, visible
 from petal.planning import picture
+from petal.planning.moving import shown_backend
 from petal.planning.policies import default_effects
 from petal.spec.pipeline import MISSING
 from petal.spec.plan import Constant, FromNode, Plan
@@ -46,6 +47,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
             }
             for number, stage in enumerate(plan.stages, 1)
         ],
+        "workers": [[ids[i] for i in group.nodes] for group in plan.moved],
         "overrides": [ids[i] for i in plan.overrides],
     }
 
@@ -64,6 +66,9 @@ def plan_text(plan: Plan, *, ascii: bool = False) -> str:
                 parts.append(
                     f"  rows from {link['from']} to {target} may spill to disk: {link['to']} waits for others"
                 )
+    for group in record["workers"]:
+        together = "runs" if len(group) == 1 else "run together"
+        parts.append(f"worker process: {', '.join(group)} {together} in one, so that a timeout can stop it")
     if plan.run_timeout is not None:
         parts.append(f"run_timeout: {duration_text(plan.run_timeout)}")
     return "\n".join(parts).rstrip()
@@ -116,7 +121,7 @@ def _node(plan: Plan, index: int, stage: int | None) -> dict[str, Any]:
         "type": spec.name,
         "kind": spec.kind.value,
         "ref": spec.ref,
-        "backend": resolved.execution.backend if resolved else "local",
+        "backend": shown_backend(plan, index),
         "stage": stage,
         "runs": index not in plan.overrides,
         "params": {name: plain(value) for name, value in node.params.items()},

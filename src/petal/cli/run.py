@@ -87,8 +87,8 @@ def command(
     --json is given; everything else goes to stderr.
     """
     request = request_of(params, settings, inputs, targets, backends, to_run=not dry_run)
-    session = open_session(plugins)
-    pipeline = open_pipeline(file, session)
+    pipeline = open_pipeline(file, open_session(plugins))
+    session = pipeline.session
     plan, planned = plan_of(pipeline, request)
     look = Look(as_json, quiet, log_format, not no_progress, debug)
     if dry_run:
@@ -105,9 +105,11 @@ def command(
                 )
             )
         _warn(planned.findings, session.plugins.warnings, look)
+        told = len(session.plugins.warnings)
         listeners = _listeners(plan, look, stack)
         result = _run(pipeline, planned, listeners, look, workers, fail_fast)
         result.outputs.close()
+        _warn([], session.plugins.warnings[told:], look)
         _show_failures(result, look)
     if as_json:
         out_json(result.as_record())
@@ -189,6 +191,10 @@ def _show_failures(result: RunResult, look: Look) -> None:
             from petal.cli.failure import show_failure
 
             show_failure(error, debug=look.debug)
+    if result.error is not None:
+        from petal.cli.failure import show_error
+
+        show_error(result.error, debug=look.debug)
 
 
 def _is_broken_pipe(error: BaseException | None) -> bool:

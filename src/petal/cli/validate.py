@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json", "github"]),
+    type=click.Choice(["text", "json", "github", "sarif"]),
     default="text",
     show_default=True,
     help="How to write findings.",
@@ -50,14 +50,19 @@ def command(
 
     session = open_session(plugins, load_code=not no_code)
     findings: list[Diagnostic] = []
+    warnings: list[str] = []
     codes = {0}
     for file in files:
-        found, code = _check(file, session, no_code=no_code)
+        found, code = _check(file, session, warnings, no_code=no_code)
         findings += [f for f in found if f not in findings]
         codes.add(code)
-    show_warnings([], session.plugins.warnings)
+    show_warnings([], dict.fromkeys([*session.plugins.warnings, *warnings]))
     if form == "json":
         out_json(as_records(findings))
+    elif form == "sarif":
+        from petal.cli.sarif import as_sarif
+
+        out_json(as_sarif(findings, completed=not codes & {2, 4}))
     elif findings:
         out(as_github(findings) if form == "github" else as_text(findings, colour=has_colours(sys.stdout)))
     if form == "text":
@@ -67,7 +72,9 @@ def command(
     return max(codes) or (3 if errors_of(findings) else 0)
 
 
-def _check(file: str, session: Session, *, no_code: bool) -> tuple[list[Diagnostic], int]:
+def _check(
+    file: str, session: Session, warnings: list[str], *, no_code: bool
+) -> tuple[list[Diagnostic], int]:
     """Return what is wrong with one file, and the exit code of a file that cannot be loaded at all."""
     from petal.cli.render import finding_of
 
@@ -78,6 +85,8 @@ def _check(file: str, session: Session, *, no_code: bool) -> tuple[list[Diagnost
             )
         pipeline = open_pipeline(file, session)
         with aside():
-            return pipeline.validate(), 0
+            found = pipeline.validate()
+        warnings += pipeline.session.plugins.warnings
+        return found, 0
     except PetalError as error:
         return [finding_of(error, file)], error.exit_code

@@ -3,6 +3,11 @@
 Implement them with :func:`petal.hookimpl`, in a module or a class that the entry-point group ``petal`` names,
 or in a pipeline's own file (``@petal.register_plugin``). An implementation may leave out arguments it does
 not need. Hooks run in the process that runs the pipeline, never in its workers (S6.4).
+
+A plugin that cannot be loaded, or a hook that fails, is a warning that names the plugin and its package, and is left out;
+it is an error only where the pipeline or the command line needs what it brings. What plugins print while they are loaded
+or asked goes to stderr. A plugin that nothing names may take 15 seconds to load; ``$PETAL_PLUGIN_TIMEOUT`` says another
+number, 0 for no limit.
 """
 
 from __future__ import annotations
@@ -14,6 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from petal.plugin.markers import hookspec
 
 if TYPE_CHECKING:
+    from petal.interfaces.backend import Backend
+    from petal.interfaces.codec import Codec
     from petal.spec.diagnostic import Diagnostic
     from petal.spec.event import Event
     from petal.spec.pipeline import PipelineSpec
@@ -36,14 +43,15 @@ def petal_operators() -> Operators:  # type: ignore[empty-body]
 
 
 @hookspec
-def petal_backends() -> Iterable[Any]:  # type: ignore[empty-body]
+def petal_backends() -> Iterable[Backend]:  # type: ignore[empty-body]
     """Bring places where nodes can run.
 
     When:
         The first time that a pipeline names a backend which Petal does not have.
 
     Returns:
-        Backends; each says its ``name`` and capabilities, and connects to nothing before it is used.
+        Backends: see :class:`petal.Backend`. Each says its ``name`` and capabilities, and connects to nothing before it
+        is opened. ``petal.testing.BackendContract`` tests one.
     """
 
 
@@ -60,14 +68,16 @@ def petal_adapters() -> Iterable[Any]:  # type: ignore[empty-body]
 
 
 @hookspec
-def petal_codecs() -> Iterable[Any]:  # type: ignore[empty-body]
+def petal_codecs() -> Iterable[Codec]:  # type: ignore[empty-body]
     """Bring ways to write values as bytes, for the wire and the cache.
 
     When:
-        The first time that a value has a codec's ``name`` but nothing there can read it.
+        The first time that bytes are marked with the ``name`` of a codec which Petal does not have. Values are written
+        only with codecs of plugins that the pipeline, ``-p`` or ``$PETAL_PLUGINS`` names.
 
     Returns:
-        Codecs; each says its ``name``.
+        Codecs: see :class:`petal.interfaces.codec.Codec` for what each must hold to, and
+        ``petal.testing.CodecContract`` for tests of it.
     """
 
 
@@ -106,7 +116,8 @@ def petal_validate(spec: PipelineSpec) -> Iterable[Diagnostic]:  # type: ignore[
         spec: The pipeline as its author wrote it.
 
     Returns:
-        Findings; an error keeps the pipeline from running.
+        Findings; an error keeps the pipeline from running. One that raises, returns anything else or does not return
+        in time (``$PETAL_PLUGIN_TIMEOUT`` seconds) is a warning, and is asked no more.
     """
 
 
@@ -115,8 +126,10 @@ def petal_event(event: Event) -> None:
     """Take note of a fact about a run.
 
     When:
-        For each event, in order, soon after it happened, and only for plugins that the pipeline, ``-p`` or
-        ``$PETAL_PLUGINS`` names. An observer that raises is told no more, and the run goes on.
+        For each event, in order, soon after it happened, on a thread of the plugin's own, and only for plugins that the
+        pipeline, ``-p`` or ``$PETAL_PLUGINS`` names. The run waits for no observer: one that raises is told no more, and
+        one that falls 10,000 events behind misses some. At the end of the run observers have 2 seconds to catch up.
+        What was missed is a warning.
 
     Args:
         event: A frozen struct of :mod:`petal.spec.event`.
@@ -131,5 +144,6 @@ def petal_commands() -> Iterable[Any]:  # type: ignore[empty-body]
         The first time that the user types a command which Petal does not have, and for ``petal --help``.
 
     Returns:
-        Click commands; the ``name`` of each is what the user types.
+        Click commands; the ``name`` of each is what the user types. The value that one returns is the exit code, if it
+        is a whole number. Petal's own commands cannot be replaced.
     """
