@@ -53,7 +53,8 @@ def about():
     }
 
 
-def tell(emit, count):
+def tell(emit, count, after=0):
+    time.sleep(after)
     for number in range(count):
         emit(b"%d" % number)
     threading.Thread(target=lambda: (time.sleep(0.05), emit(b"late")), daemon=True).start()

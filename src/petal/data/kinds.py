@@ -22,7 +22,7 @@ from typing import Any
 from petal.spec.views import READER, container_of
 
 #: Containers inside one another, beyond which a value is taken to contain itself.
-_DEEPEST = 500
+DEEPEST = 500
 #: What a step into a value gives: how it is written, the value there, and its kind.
 Step = tuple[str, Any, "Kind"]
 
@@ -78,7 +78,7 @@ class Plain(Kind):
         return kind in _PLAIN
 
     def fits(self, values: list[Any], notes: Notes) -> bool:
-        for _ in range(_DEEPEST):
+        for _ in range(DEEPEST):
             kinds = set(map(type, values))
             if not kinds <= _PLAIN:
                 return False
@@ -362,7 +362,7 @@ def _deeper(kind: Kind, values: Callable[[], Iterator[Any]], notes: Notes) -> bo
         return True
     notes.depth += 1
     try:
-        return notes.depth < _DEEPEST and kind.fits(found, notes)
+        return notes.depth < DEEPEST and kind.fits(found, notes)
     finally:
         notes.depth -= 1
 
@@ -398,18 +398,3 @@ class Frame(Kind):
 
     def fits(self, values: list[Any], notes: Notes) -> bool:
         return all(map(self.takes, set(map(type, values))))
-
-
-def first_misfit(value: Any, kind: Kind) -> tuple[str, Any, Kind] | None:
-    """Return where a value is not what is declared (``[3].when``), what is there, and what should be."""
-    path = ""
-    if kind.fits([value], Notes()):
-        return None
-    for _ in range(_DEEPEST):
-        for step, inner, of in kind.steps(value) if kind.takes(type(value)) else ():
-            if not of.fits([inner], Notes()):
-                path, value, kind = path + step, inner, of
-                break
-        else:
-            break
-    return path, value, kind

@@ -18,7 +18,7 @@ from msgspec.msgpack import Ext
 
 from petal.data.declared import kind_of
 from petal.data.frames_wire import decode_frame, encode_frame, is_frame, part_of
-from petal.data.kinds import ANYTHING, KEY, Notes, first_misfit
+from petal.data.kinds import ANYTHING, DEEPEST, KEY, Kind, Notes
 from petal.data.limits import Limits, check_msgpack
 from petal.data.wire import Spool
 from petal.errors import DataError, WireError
@@ -153,7 +153,7 @@ class Packer:
         return msgspec.msgpack.encode(_spelled(tree))
 
     def _misfit(self, value: Any, where: str, row: int | None) -> DataError:
-        found = first_misfit(value, self.kind)
+        found = _first_misfit(value, self.kind)
         if found is None or len(found[0]) > _LONG:
             return DataError(f"{where} is nested too deeply", hint="hand over something flatter")
         path, wrong, kind = found
@@ -210,6 +210,21 @@ def packer_of(annotation: Any) -> Packer:
         return _packer(annotation)
     except TypeError:  # unhashable, as Annotated[str, []] is
         return Packer(annotation)
+
+
+def _first_misfit(value: Any, kind: Kind) -> tuple[str, Any, Kind] | None:
+    """Return where a value is not what is declared (``[3].when``), what is there, and what should be."""
+    path = ""
+    if kind.fits([value], Notes()):
+        return None
+    for _ in range(DEEPEST):
+        for step, inner, of in kind.steps(value) if kind.takes(type(value)) else ():
+            if not of.fits([inner], Notes()):
+                path, value, kind = path + step, inner, of
+                break
+        else:
+            break
+    return path, value, kind
 
 
 def _lower(text: str) -> str:
