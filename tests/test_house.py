@@ -247,7 +247,7 @@ def test_the_core_needs_no_vendor() -> None:
 # -- the one writer -----------------------------------------------------------------------------------------------
 
 #: Modules that may open files for writing: the one writer, and where streams that outgrow memory are put down.
-WRITERS = {"data/files.py", "data/spill.py", "data/wire.py"}
+WRITERS = {"data/files.py", "data/spill.py", "data/wire.py", "execution/pool_files.py"}
 _WRITE_CALLS = {
     "write_text",
     "write_bytes",

@@ -28,7 +28,7 @@ _NAMES = {
     "Backend": "petal.interfaces.backend",
     "BackendSession": "petal.interfaces.backend",
     "Capabilities": "petal.interfaces.backend",
-    "Incoming": "petal.data.wire",
+    "Payload": "petal.interfaces.backend",
     "Reply": "petal.interfaces.backend",
     "Task": "petal.interfaces.backend",
     "Diagnostic": "petal.spec.diagnostic",

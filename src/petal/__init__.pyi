@@ -15,7 +15,6 @@ from petal.authoring.decorators import timeout as timeout
 from petal.authoring.pipeline import node as node
 from petal.data.files import open_output as open_output
 from petal.data.split import split as split
-from petal.data.wire import Incoming as Incoming
 from petal.errors import DataError as DataError
 from petal.errors import DefinitionError as DefinitionError
 from petal.errors import EnvironmentNotReady as EnvironmentNotReady
@@ -33,6 +32,7 @@ from petal.errors import WorkerDied as WorkerDied
 from petal.interfaces.backend import Backend as Backend
 from petal.interfaces.backend import BackendSession as BackendSession
 from petal.interfaces.backend import Capabilities as Capabilities
+from petal.interfaces.backend import Payload as Payload
 from petal.interfaces.backend import Reply as Reply
 from petal.interfaces.backend import Task as Task
 from petal.plugin.markers import hookimpl as hookimpl

@@ -19,6 +19,7 @@ PACKAGES = {
     "pipefunc": ["pipefunc"],
     "dask": ["dask", "distributed"],
     "joblib": ["joblib"],
+    "loky": ["loky"],
     "redun": ["redun"],
     "dagster": ["dagster"],
     "prefect": ["prefect"],

@@ -107,7 +107,9 @@ def _figure(check: Check, results: Results) -> Figure:
 def _faster_than_peers(results: Results) -> tuple[str, bool]:
     own, functions = (results.figure("hello", "three", key) for key in ("petal", "petal-python"))
     name, best = results.best("hello", "three", "joblib")
-    joblib = results.figure("hello", "three", "joblib")  # it has no pipelines: three functions beside three functions
+    joblib = results.figure(
+        "hello", "three", "joblib"
+    )  # it has no pipelines: three functions beside three functions
     found = f"{own:.3f} s; the fastest peer with pipelines, {name}, {best:.3f} s; "
     found += f"of functions {functions:.3f} s, joblib's calls of them {joblib:.3f} s"
     return found, own < best and own <= 0.15 and functions < joblib

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.benchmarks.cases import Case, Group, Section
-from tests.benchmarks.commands import On, call, petal, python, three
+from tests.benchmarks.commands import PEERS, On, call, petal, python, three
 from tests.benchmarks.home import Home
 from tests.benchmarks.peers.common import PATTERNS
 from tests.benchmarks.peers.shapes import LARGEST, SHAPES
 
+#: Round trips in a row, of which one is the figure; as in `peers/pool_tasks.py`.
+TRIPS = 2_000
 #: Rounds of what takes seconds, tens of seconds, a minute.
 SOME, FEW, ONCE = 3, 2, 1
 ALL = 1_000
@@ -37,7 +39,8 @@ SHAPE_TITLES = {"chain": "A chain", "fan": "A fan-out and fan-in", "layered": "L
 
 def sections(home: Home) -> dict[str, Section]:
     """Return all sections by name, in the order of the report."""
-    made = [hello(home), nodes(home), filter_log(home), fanout(home), jsonl(home), tasks(home), memory(home)]
+    made = [hello(home), nodes(home), filter_log(home), fanout(home), jsonl(home), tasks(home), pool(home)]
+    made.append(memory(home))
     return {section.key: section for section in made}
 
 
@@ -318,6 +321,31 @@ def tasks(home: Home) -> Section:
         Group("burns", "8 tasks that compute for about 0.4 s, and their sum", burns, inside=True),
     ]
     return Section("tasks", "Tasks that wait, tasks that compute", text, groups)
+
+
+def pool(home: Home) -> Section:
+    """Measure pools of worker processes."""
+
+    def cases(command: str) -> list[Case]:
+        script = str(PEERS / "with_pool.py")
+        return [
+            Case("petal", "Petal, its pool of 2", (python(home, "petal"), script, command)),
+            call(home, "python", "Python, `ProcessPoolExecutor(2)`", "python", command),
+            call(home, "loky", "loky, 2 workers", "loky", command),
+        ]
+
+    groups = [
+        Group("trips", "Round trip of a small task", cases("trips"), unit="µs", inside=True, nodes=TRIPS),
+        Group(
+            "burns", "8 CPU-bound tasks on 2 cores, with the start of the pool", cases("burns"), inside=True
+        ),
+        Group("large", "100 MB to a worker and back", cases("large"), inside=True),
+    ]
+    text = (
+        "Inside the process. Petal's workers are killable, and none lives on when its driver is killed; their "
+        "output is captured."
+    )
+    return Section("pool", "Pools of worker processes", text, groups)
 
 
 def memory(home: Home) -> Section:

@@ -51,6 +51,20 @@ def test_attachments_in_a_file_are_not_copied(tmp_path: Path) -> None:
     assert b"".join(answer.parts) == data
 
 
+def test_attachments_that_cannot_be_read_fail_their_task(tmp_path: Path) -> None:
+    """A payload whose file is gone fails with the reason, queued or not, and the worker does the next task."""
+    with pool_of(tmp_path, 1) as pool:
+        before = said(pool.submit(Note("sleep", 0)).result())
+        lost = [
+            pool.submit(Note("echo", parts=(bytes(2 * MIB),), path=str(tmp_path / "gone")))
+            for _ in range(2_000)
+        ]
+        for future in lost:
+            with pytest.raises(FileNotFoundError):
+                future.result()
+        assert said(pool.submit(Note("sleep", 0)).result()) == before
+
+
 def test_a_header_may_be_larger_than_what_a_socket_holds(tmp_path: Path) -> None:
     """A header of 5 MB arrives, though no socket takes it at once."""
     text = "x" * 5_000_000

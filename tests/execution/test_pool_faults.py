@@ -253,6 +253,8 @@ folder, place = map(Path, sys.argv[1:])
 pool = Pool("handlers_of_tests:handle", size=2, folder=sys.argv[1], **given(folder))
 futures = [pool.submit(Note("crowd", str(place), n)) for n in range(2)]
 if os.environ.get("PETAL_FORKS"):
+    while len(os.listdir(place)) < 8:
+        time.sleep(0.01)
     if not os.fork():  # it has copies of all that the driver has open
         time.sleep(30)
         os._exit(0)

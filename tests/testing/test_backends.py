@@ -65,18 +65,18 @@ def test_a_traceback_shows_the_users_frames_wherever_the_node_ran(tmp_path: Path
 class Mutes(FakeBackend):
     """Gives every task the same reply."""
 
-    def answer(self, node, message):  # type: ignore[no-untyped-def]
-        return super().answer(node, self.sent[0].message)
+    def answer(self, task, message):  # type: ignore[no-untyped-def]
+        return super().answer(task, self.sent[0].message)
 
 
 class Swaps(FakeBackend):
     """Gives the second value in place of the first."""
 
-    def answer(self, node, message):  # type: ignore[no-untyped-def]
-        while node == "value0" and "value1" not in [sent.node for sent in self.sent]:
+    def answer(self, task, message):  # type: ignore[no-untyped-def]
+        while task.node == "value0" and "value1" not in [sent.node for sent in self.sent]:
             time.sleep(0.001)
         other = next((sent.message for sent in self.sent if sent.node == "value1"), message)
-        return super().answer(node, other if node == "value0" else message)
+        return super().answer(task, other if task.node == "value0" else message)
 
 
 def test_replies_that_belong_to_other_requests_are_found() -> None:

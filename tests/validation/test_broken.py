@@ -39,10 +39,12 @@ OUT_OF_REACH = {
     "broken-plugin": "needs a broken installed plugin",
     "plugin-clash": "needs two installed plugins",
     "needs-code": "only with --no-code",
+    "worker-lacks": "only in a worker that has not all that is needed",
+    "unguarded-run": "only of a script that a worker imports",
 }
 #: Codes that are documented for commands, runs and operators in Python, not for pipeline files.
 _ELSEWHERE = re.compile(
-    r"errors\.py|cli/|execution/|data/|authoring/|spec/(?!signature)|plugin/(hooks|markers)"
+    r"errors\.py|cli/|execution/|worker/|testing/|running/|data/|authoring/|spec/(?!signature)|plugin/(hooks|markers)"
 )
 
 

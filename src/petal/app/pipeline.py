@@ -343,6 +343,7 @@ class Pipeline(PartHolder):
             emit=bus.emit if listening else None,
             previews=options.previews or details or log,
             opener=self._session.open_backend,
+            ring=self._session.keyring(),
             folders=folders,
         )
         with ExitStack() as stack:

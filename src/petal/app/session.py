@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from petal.app.builtin import BuiltIn
 from petal.code.loader import beneath, load_file, load_module, operators_in, project_root
@@ -15,6 +15,9 @@ from petal.interfaces.backend import Backend, BackendSession
 from petal.plugin.manager import PluginManager
 from petal.plugin.registry import Lookup, Scope, Scopes
 from petal.spec.diagnostic import Diagnostic, Severity
+
+if TYPE_CHECKING:
+    from petal.data.signing import Keyring
 
 
 class Session:
@@ -73,6 +76,27 @@ class Session:
         """Return a backend by its name, loading plugins to find it; None for ``local``, which is the engine's own."""
         found: Backend | None = None if name == "local" else self.plugins.find("backend", name)
         return found
+
+    def keyring(self) -> Keyring | None:
+        """Return the keys that messages to backends are sealed with, None where ``$PETAL_KEYRING`` names none.
+
+        Raises:
+            EnvironmentNotReady: They cannot be read.
+        """
+        if "PETAL_KEYRING" not in os.environ:  # the usual case, which imports nothing
+            return None
+        from petal.data.sealed import keyring
+
+        return keyring(self._resolve)
+
+    def _resolve(self, reference: str) -> str:
+        scheme, _, name = reference.partition("/")
+        resolver = self.plugins.find("resolver", scheme)
+        if resolver is None:
+            raise EnvironmentNotReady(
+                f"no plugin resolves `{reference}`", hint="install the plugin that brings this resolver"
+            )
+        return str(resolver(name))
 
     def open_backend(self, name: str, settings: Mapping[str, Any], folder: str | None) -> BackendSession:
         """Open a backend for one run.

@@ -7,7 +7,7 @@ import click
 from petal.cli.options import debug_option
 
 
-@click.command("worker", short_help="Do tasks that arrive on stdin.")
+@click.command("worker", short_help="Do tasks that another Petal sends over stdin.")
 @debug_option
 def command() -> int:
     """Do tasks that another Petal sends, until stdin ends.

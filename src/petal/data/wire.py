@@ -10,13 +10,16 @@ import mmap
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
 from petal.data.limits import LIMITS, Limits, check_json
 from petal.errors import WireError
+
+if TYPE_CHECKING:
+    from petal.data.sealed import Asked
 
 __all__ = [
     "LIMITS",
@@ -301,13 +304,15 @@ class Outgoing:
     Attributes:
         spool: Takes the attachments.
         header: The header, once it is written.
+        asked: Seals it, and opens the reply, where it leaves as one piece; None where there is no keyring.
     """
 
-    __slots__ = ("header", "spool")
+    __slots__ = ("asked", "header", "spool")
 
     def __init__(self, folder: str | None = None) -> None:
         self.spool = Spool(folder)
         self.header = b""
+        self.asked: Asked | None = None
 
     def write(self, header: Mapping[str, Any]) -> None:
         """Set the header, when all attachments are there: their sizes are added as ``parts``."""
@@ -326,7 +331,17 @@ class Outgoing:
 
     def packed(self) -> bytes:
         """Return all of it as one piece."""
-        return _joined(self.header, self.spool.parts)
+        data = _joined(self.header, self.spool.parts)
+        return data if self.asked is None else self.asked.sealed(data)
+
+    def answered(self, data: Any, output: str = "") -> Incoming:
+        """Return the reply that came as one piece, after :meth:`packed`: verified first, then taken apart.
+
+        Raises:
+            SignatureError: It is not sealed as the reply to this message.
+            WireError: It is damaged, or beyond a limit.
+        """
+        return Incoming.of(data if self.asked is None else self.asked.opened(data), LIMITS, output)
 
     def close(self) -> None:
         """Remove its file, if it has one."""

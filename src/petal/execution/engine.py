@@ -36,6 +36,7 @@ from petal.spec.policy import duration_text
 
 if TYPE_CHECKING:
     from petal.data.files import Outputs
+    from petal.data.signing import Keyring
     from petal.execution.remote import Opener, Sessions
 
 # Names of their own: to read one from its class takes 0.1 µs, for every node.
@@ -57,6 +58,7 @@ class Options(Struct, frozen=True):
         keep: Whether the streams that nobody consumes are kept for who asks for the outputs; else they are counted.
         opener: Opens a backend by name, settings and folder; None where all nodes run here.
         folders: Folders whose Python must be importable in other processes.
+        ring: The keys that seal messages to backends, or None.
         publish: Called instead of publishing what a node has written, in a worker process.
         run_id: The run's id, in a worker process; None for a new one.
     """
@@ -72,6 +74,7 @@ class Options(Struct, frozen=True):
     keep: bool = True
     opener: Opener | None = None
     folders: tuple[str, ...] = ()
+    ring: Keyring | None = None
     publish: Callable[[str, Outputs], None] | None = None
     run_id: str | None = None
 
@@ -107,7 +110,7 @@ class Engine:
             # With it comes the wire, which a run that stays here never needs.
             from petal.execution.remote import Sessions
 
-            self._sessions = Sessions(options.opener, options.folder, options.folders)
+            self._sessions = Sessions(options.opener, options.folder, options.folders, options.ring)
         self._state = RunState(
             plan,
             operators,

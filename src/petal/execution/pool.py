@@ -12,7 +12,7 @@ from typing import Any, Self
 from petal.errors import TimedOut, WorkerDied
 from petal.execution.pool_files import Folder
 from petal.execution.pool_loop import Loop, Setup
-from petal.execution.pool_member import Answer, Job, Promise
+from petal.execution.pool_member import Answer, Job
 from petal.execution.pool_tasks import Tasks
 from petal.interfaces.backend import Payload
 
@@ -79,6 +79,7 @@ class Pool:
         if os.getpid() != self._owner:
             raise RuntimeError("the pool belongs to another process")
         tasks = self._tasks or self._open()
+        assert self._loop is not None
         job = Job(self._loop, payload, timeout, on_event)
         try:
             tasks.submit(job)
@@ -86,13 +87,13 @@ class Pool:
             tasks.suspects.append(job)
             tasks.wake()
             raise
-        return job.future
+        return job
 
     def cancel(self, future: Future[Any]) -> None:
         """Take a task from the queue, or kill the worker that has it: its future fails with `TaskLost` then."""
-        assert isinstance(future, Promise)
+        assert isinstance(future, Job)
         assert self._tasks is not None
-        self._tasks.cancel(future.job)
+        self._tasks.cancel(future)
 
     def close(self, grace: float = 3.0) -> None:
         """Kill what runs, end all workers, and free everything that is held.

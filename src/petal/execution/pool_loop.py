@@ -234,9 +234,7 @@ class Loop:
         with self._tasks.lock:
             job = self._tasks.take()
         if job is not None:
-            job.future.set_exception(
-                WorkerDied(f"no worker process could be started: {error.strerror or error}")
-            )
+            job.end(WorkerDied(f"no worker process could be started: {error.strerror or error}"))
 
     def _on_wake(self, _: int) -> None:
         os.read(self._tasks.woken, 1 << 12)
@@ -261,16 +259,16 @@ class Loop:
         with self._tasks.lock:
             is_its = member.job is job
             if not member.torn and (
-                job.sent and member.watched if is_its else job.future.done() or member.job is not None
+                job.sent and member.watched if is_its else job.done() or member.job is not None
             ):
                 return
-            lost = not job.future.done()
+            lost = not job.done()
             self._tasks.stop(member, None)
             if is_its:
                 member.job = None
         if lost:
             with suppress(InvalidStateError):
-                job.future.set_exception(TaskLost("whoever waited for it was interrupted"))
+                job.end(TaskLost("whoever waited for it was interrupted"))
 
     def _on_news(self, _: int) -> None:
         assert self._tasks.server is not None
@@ -362,7 +360,4 @@ def _late(seconds: float) -> TimedOut:
 
 def _tell(ended: list[_Ended]) -> None:
     for job, outcome in ended:
-        if isinstance(outcome, Answer):
-            job.future.set_result(outcome)
-        else:
-            job.future.set_exception(outcome)
+        job.end(outcome)

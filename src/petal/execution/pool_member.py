@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -45,38 +45,40 @@ class Answer(Struct, frozen=True):
     pid: int
 
 
-class Job:
-    """A task, from its submission to its end.
+class Waits(Protocol):
+    """What reads replies: :class:`petal.execution.pool_loop.Loop`."""
+
+    def wait_for(self, job: Job, until: float | None) -> None:
+        """Read what a task's worker says, until its reply is there, or nothing is to be waited for."""
+        ...
+
+    def suspect(self, job: Job) -> None:
+        """Look whether a task is lost."""
+        ...
+
+
+class Job(Future[Answer]):
+    """A task, and the future of its answer. Who waits for it reads its worker's socket, which spares a change of threads.
 
     Args:
-        loop: What reads its reply, by `wait_for`.
+        loop: What reads.
         payload: The message.
         timeout: Seconds that it may run, None for as long as it takes.
         on_event: Called with what it tells.
     """
 
-    __slots__ = ("future", "member", "on_event", "payload", "seat", "sent", "timeout", "tries")
-
     def __init__(
-        self, loop: Any, payload: Payload, timeout: float | None, on_event: Callable[[bytes], None] | None
+        self, loop: Waits, payload: Payload, timeout: float | None, on_event: Callable[[bytes], None] | None
     ) -> None:
-        self.future = Promise(loop, self)
-        self.payload = payload
+        super().__init__()
+        self._loop = loop
+        self.payload: Payload | None = payload
         self.timeout = timeout
         self.on_event = on_event
         self.member: Member | None = None
         self.sent = False
         self.tries = 0
         self.seat = [None]  # taken by the one thread that reads for it
-
-
-class Promise(Future[Answer]):
-    """A task's future. Whoever waits for it reads the worker's socket meanwhile, which spares a change of threads."""
-
-    def __init__(self, loop: Any, job: Job) -> None:
-        super().__init__()
-        self._loop = loop
-        self.job = job
 
     def result(self, timeout: float | None = None) -> Answer:
         """Return the answer, or raise why there is none."""
@@ -90,12 +92,20 @@ class Promise(Future[Answer]):
             timeout = self._waited(timeout)
         return super().exception(timeout)
 
+    def end(self, outcome: Answer | BaseException) -> None:
+        """Say what became of it, and let go of what it needed."""
+        self.payload = self.on_event = self.member = None
+        if isinstance(outcome, Answer):
+            self.set_result(outcome)
+        else:
+            self.set_exception(outcome)
+
     def _waited(self, timeout: float | None) -> float | None:
         until = None if timeout is None else time.monotonic() + timeout
         try:
-            self._loop.wait_for(self.job, until)
+            self._loop.wait_for(self, until)
         except BaseException:
-            self._loop.suspect(self.job)
+            self._loop.suspect(self)
             raise
         return None if until is None else max(0.0, until - time.monotonic())
 
@@ -155,6 +165,7 @@ class Member:
             OSError: The worker is gone, or the task cannot be put in a file.
         """
         payload = job.payload
+        assert payload is not None
         parts = payload.parts
         file = None
         if sum([part.nbytes for part in parts]) > INLINE:

@@ -65,7 +65,7 @@ class Tasks:
                 self.queue.append(job)
                 wake = True
             else:
-                job.future.set_running_or_notify_cancel()
+                job.set_running_or_notify_cancel()
                 wake = self.assign(member, job)
                 self.idle.pop()
         if member is not None:
@@ -111,7 +111,7 @@ class Tasks:
         """Take the next task off the queue, under the lock."""
         while self.queue:
             job = self.queue.popleft()
-            if job.tries or job.future.set_running_or_notify_cancel():
+            if job.tries or job.set_running_or_notify_cancel():
                 return job
         return None
 
@@ -136,11 +136,12 @@ class Tasks:
             with self.lock:
                 self.stop(member, None)
             return
-        except BaseException as error:  # the attachments cannot be read, or written to a file
+        except Exception as error:  # the attachments cannot be read, or written to a file
             with self.lock:
                 member.job = None
-            self.free(member)
-            job.future.set_exception(error)
+            self.released.append(member)
+            self.wake()
+            job.end(error)
             return
         with self.lock:
             self.unsent.append(member)
@@ -197,5 +198,5 @@ class Tasks:
 
 def drop(job: Job, why: str) -> None:
     """End a task that no worker has."""
-    if not job.future.cancel():  # it had a worker, which died before it read the task
-        job.future.set_exception(TaskLost(why))
+    if not job.cancel():  # it had a worker, which died before it read the task
+        job.end(TaskLost(why))

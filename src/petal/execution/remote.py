@@ -8,14 +8,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from petal.code.loader import reference
 from petal.data.files import Handed, Outputs
 from petal.data.values import decode_port, encode_port
-from petal.data.wire import Outgoing
+from petal.data.wire import LIMITS, Limits, Outgoing, read_header
 from petal.errors import EnvironmentNotReady, PetalError, RemoteError, TimedOut
 from petal.interfaces.backend import BackendSession, Capabilities, Reply, Task
 from petal.interfaces.source import Operator
@@ -27,6 +27,9 @@ from petal.spec.plan import Plan, PlanNode
 from petal.spec.policy import duration_text
 from petal.spec.redaction import redact
 from petal.spec.views import Seen, View
+
+if TYPE_CHECKING:
+    from petal.data.signing import Keyring
 
 _VALUE = Seen(View.VALUE)
 #: Seconds between two looks at the stop flag while a reply is awaited.
@@ -43,10 +46,18 @@ class Sessions:
         opener: Opens one.
         folder: Where large messages may lie, None for the temporary folder.
         folders: Folders whose Python must be importable where tasks run.
+        ring: The keys that messages are sealed with where they leave as bytes; None where they are not.
     """
 
-    def __init__(self, opener: Opener | None, folder: str | None, folders: Sequence[str]) -> None:
+    def __init__(
+        self,
+        opener: Opener | None,
+        folder: str | None,
+        folders: Sequence[str],
+        ring: Keyring | None = None,
+    ) -> None:
         self._opener = opener
+        self.ring = ring
         self._open: dict[tuple[str, str], BackendSession] = {}
         self._lock = threading.Lock()
         self.folder = folder
@@ -123,6 +134,18 @@ class RemoteCall:
         with Outgoing(self._sessions.folder) as message:
             session = self._sessions.get(self._backend, self._settings)
             self._write(message, inputs, context, session.capabilities)
+            ring = self._sessions.ring
+            if ring is not None:
+                from petal.data.sealed import Asked
+
+                message.asked = Asked(
+                    ring,
+                    run=context.run_id,
+                    node=self._node.id,
+                    key=context.idempotency_key,
+                    attempt=context.attempt,
+                    timeout=self._timeout,
+                )
             task = Task(
                 node=self._node.id,
                 run=context.run_id,
@@ -133,13 +156,14 @@ class RemoteCall:
                 settings=self._settings,
             )
             reply = answer_of(session, session.submit(task), self._stop)
-        header = opened(reply, self._node.id)
+        limits = None if session.capabilities.shares_files else LIMITS
+        header = opened(reply, self._node.id, limits)
         if self._outputs is not None and header.get("files"):
             self._outputs.adopt([Handed(*pair) for pair in header["files"]])
         if not self._spec.outputs:
             return None
         output = self._spec.outputs[0]
-        value = decode_port(header["output"], output.annotation, output.seen, reply.parts, "output")
+        value = decode_port(header["output"], output.annotation, output.seen, reply.parts, "output", limits)
         return _held(value, reply) if output.seen.view.streams else value
 
     def close(self) -> None:
@@ -224,13 +248,13 @@ def answer_of(session: BackendSession, future: Future[Reply], stop: list[Any]) -
         raise
 
 
-def opened(reply: Reply, node: str) -> dict[str, Any]:
+def opened(reply: Reply, node: str, limits: Limits | None = None) -> dict[str, Any]:
     """Read a reply's header, pass on what the task logged and printed, and raise what it raised.
 
     Raises:
         RemoteError: The task failed.
     """
-    header: dict[str, Any] = json.loads(bytes(reply.header))
+    header = read_header(reply.header, limits)
     tell(reply.output, header.get("logs") or (), node)
     if header.get("skew"):
         _warn_of_skew(header["skew"], node)

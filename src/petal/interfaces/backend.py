@@ -46,7 +46,15 @@ class Payload(Protocol):
         ...
 
     def packed(self) -> bytes:
-        """Return all of it as one piece, for a backend that knows bytes only."""
+        """Return all of it as one piece, for a backend that knows bytes only; sealed where there is a keyring."""
+        ...
+
+    def answered(self, data: Any, output: str = "") -> Reply:
+        """Return the reply that came as one piece; where there is a keyring, its seal is verified first.
+
+        Raises:
+            WireError: It is damaged, too large, or not sealed as it must be.
+        """
         ...
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from petal.data.wire import Incoming
 from petal.errors import PetalError, TaskLost, WireError
 from petal.interfaces.backend import Backend, Capabilities, Reply, Task
 from petal.plugin.markers import hookimpl
@@ -107,20 +106,21 @@ class FakeBackend:
             )
         return message
 
-    def answer(self, node: str, message: bytes) -> Reply:
+    def answer(self, task: Task, message: bytes) -> Reply:
         """Run a task and return its reply, unless the fake was told otherwise.
 
         Raises:
             PetalError: It was.
         """
         time.sleep(self._delay)
+        node = task.node
         error = self._fails.get(node)
         if error is not None:
             raise error
         reply = execute(message)
         if node in self._loses:
             raise TaskLost(f"the reply of `{node}` was lost on purpose, by the fake `{self.name}`")
-        return Incoming.of(reply)
+        return task.payload.answered(reply)
 
 
 class FakeSession:
@@ -139,7 +139,7 @@ class FakeSession:
             failed: Future[Reply] = Future()
             failed.set_exception(error)
             return failed
-        return self._threads.submit(self._backend.answer, task.node, message)
+        return self._threads.submit(self._backend.answer, task, message)
 
     def cancel(self, future: Future[Reply]) -> None:
         """Keep a task from starting; one that runs goes on to its end."""

@@ -114,20 +114,20 @@ def outputs_of(place: Place, kind: Kind) -> dict[str, Any]:
     """
     hands, nodes, wanted = HANDS[kind.name], list[Node](), list[str]()
 
-    def add(form: str, operator: Any, value: Any) -> None:
+    def hand(form: str, operator: Any, value: Any) -> None:
         inputs: dict[str, Any] = {operator.__code__.co_varnames[0]: f"given_{form}"}
         nodes.append(node(giver(value), id=f"given_{form}"))
         nodes.append(place.node(operator, form, **inputs))
         wanted.append(form)
 
     for i, sample in enumerate(kind.samples):
-        add(f"value{i}", hands.value, sample)
+        hand(f"value{i}", hands.value, sample)
     if kind.items:
-        add("items", hands.items, list(kind.samples))
-        add("empty_items", hands.items, [])
+        hand("items", hands.items, list(kind.samples))
+        hand("empty_items", hands.items, [])
     if kind.batches:
-        add("batches", hands.batches, list(kind.samples))
-        add("empty_batches", hands.batches, [])
+        hand("batches", hands.batches, list(kind.samples))
+        hand("empty_batches", hands.batches, [])
     result = place.run(*nodes, targets=wanted)
     failed = [f"{name}: {found.error}" for name, found in result.nodes.items() if found.error is not None]
     check(not failed, f"on `{place.name}`, {kind.name}:\n" + "\n".join(failed))

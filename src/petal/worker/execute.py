@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from petal.data.handed import let_go
+from petal.data.sealed import Answered, keyring
 from petal.data.wire import LIMITS, Limits, Message, Outgoing, Spool, unpack
 from petal.errors import PetalError
 from petal.worker.failures import error_data
@@ -18,19 +19,23 @@ def execute(data: bytes) -> bytes:
     """Do a task that came as one piece; nothing is kept for the next.
 
     Args:
-        data: A request, as ``data.wire.pack`` makes it.
+        data: A request, as ``data.wire.pack`` makes it; sealed where ``$PETAL_KEYRING`` names a keyring.
 
     Returns:
         The reply, packed. This never raises: what went wrong is in the reply.
     """
     try:
-        message = unpack(data, LIMITS)
-    except PetalError as error:
+        answered = Answered(keyring(), data)
+    except PetalError as error:  # there is a keyring, but it cannot be read: nothing may pass unsealed
         return refusal(error).packed()
+    try:
+        message = unpack(answered.opened(), LIMITS)
+    except PetalError as error:
+        return answered.sealed(refusal(error).packed(), {})
     worker = Worker()
     try:
         with worker.answer(message) as reply:
-            return reply.packed()
+            return answered.sealed(reply.packed(), message.header)
     finally:
         worker.close()
 

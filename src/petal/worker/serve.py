@@ -10,6 +10,7 @@ import sys
 from io import FileIO
 from typing import IO
 
+from petal.data.sealed import Answered, keyring
 from petal.data.wire import LIMITS, Limits, unpack
 from petal.errors import WireError
 from petal.worker.execute import Worker, refusal
@@ -47,15 +48,16 @@ def serve(reader: IO[bytes], writer: IO[bytes], limits: Limits = LIMITS) -> None
     Raises:
         WireError: The stream ends within a frame, or holds something else.
     """
-    worker = Worker(limits=limits)
+    worker, ring = Worker(limits=limits), keyring()
     try:
         while (data := read_frame(reader, limits)) is not None:
-            message = unpack(data, limits)
+            answered = Answered(ring, data)
+            message = unpack(answered.opened(), limits)
             with worker.answer(message) as reply:
-                packed = reply.packed()
+                packed = answered.sealed(reply.packed(), message.header)
             if len(packed) >> 8 * _LENGTH:
                 error = WireError("the reply has more than 4 GiB", hint="give less at a time (`batch`)")
-                packed = refusal(error).packed()
+                packed = answered.sealed(refusal(error).packed(), message.header)
             _flush()
             write_frame(writer, packed)
     finally:

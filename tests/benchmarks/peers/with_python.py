@@ -105,6 +105,35 @@ def burns() -> int:
         return sum(executor.map(shapes.burn, range(shapes.CPU_TASKS)))
 
 
+def trips() -> int:
+    """Call a function that does next to nothing, in turn, in a pool of two processes."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    import pool_tasks
+
+    with ProcessPoolExecutor(2) as pool:
+        value = pool.submit(pool_tasks.increment, 0).result()
+        with timed("seconds"):
+            for _ in range(pool_tasks.TRIPS):
+                value = pool.submit(pool_tasks.increment, value).result()
+    return value
+
+
+def large() -> int:
+    """Send 100 MB to a process and back."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    import pool_tasks
+
+    data = bytes(pool_tasks.LARGE)
+    with ProcessPoolExecutor(2) as pool:
+        pool.submit(pool_tasks.increment, 0).result()
+        with timed("seconds"):
+            answer = pool.submit(pool_tasks.same, data).result()
+    assert answer == data
+    return len(answer)
+
+
 def burns_in_turn() -> int:
     """Compute 8 times, one after the other."""
     import shapes
