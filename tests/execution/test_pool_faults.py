@@ -256,6 +256,7 @@ if os.environ.get("PETAL_FORKS"):
     while len(os.listdir(place)) < 8:
         time.sleep(0.01)
     if not os.fork():  # it has copies of all that the driver has open
+        (folder / "forked").touch()
         time.sleep(30)
         os._exit(0)
 futures[0].result()
@@ -275,6 +276,7 @@ def _kill_driver(tmp_path: Path, root: Path, **variables: str) -> None:
     driver = _driver(tmp_path, place, root, **variables)
     try:
         assert settles(lambda: len(pids_in(place)) == 8, 20), "two workers and three processes of each"
+        assert not variables or settles((tmp_path / "forked").exists)
         pids = pids_in(place)
         parents = {int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in pids}
         everybody = [*pids, *(parents - {1, os.getpid(), driver.pid})]

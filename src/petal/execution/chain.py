@@ -156,8 +156,8 @@ class Chain:
         if isinstance(binding, Given):
             port = state.specs[index].input(name)
             assert port is not None
-            given = Seen(port.seen.view, port.seen.element) if port.seen.view.streams else port.seen
-            return adapt(binding.value, given, wanted, name, note) if given != wanted else binding.value
+            flowing = Seen(port.seen.view, port.seen.element) if port.seen.view.streams else port.seen
+            return adapt(binding.value, flowing, wanted, name, note) if flowing != wanted else binding.value
         if isinstance(binding, Constant):
             if binding.value is MISSING:
                 return MISSING
