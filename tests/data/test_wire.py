@@ -290,6 +290,7 @@ def test_light_imports():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_fuzz():
     """20,000 messages, sent, changed, forged and made up: those that nobody changed come back, no forged one is opened."""
     fuzz = Fuzz(20260101)

@@ -298,6 +298,7 @@ def test_a_pool_that_had_no_task_has_started_nothing(tmp_path: Path) -> None:
         pool.submit(Note("echo"))
 
 
+@pytest.mark.slow
 def test_closed_pools_leave_nothing(tmp_path: Path) -> None:
     """After 50 pools there are as many open files, threads and children as before, and no zombie."""
 

@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
@@ -401,6 +402,7 @@ FULL: dict[str, Any] = {
 @settings(
     max_examples=4, deadline=None, phases=[Phase.explicit, Phase.generate]
 )  # shrinking takes minutes here
+@pytest.mark.slow
 def test_every_pair_of_views_of_records_agrees(rows):
     """S3.1: six hundred pairs of producer and consumer, and each gives the same records in the same order."""
     run(RECORD_PAIRS, rows, lambda _: rows)

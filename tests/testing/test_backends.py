@@ -18,6 +18,7 @@ class TestLocal(BackendContract):
     backend = "local"
 
 
+@pytest.mark.slow
 class TestProcess(BackendContract):
     backend = "process"
     settings = {"workers": 2}

@@ -100,6 +100,7 @@ def test_a_session_does_not_see_the_developers_plugins(
     assert session.plugins.warnings == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "xdist"])
 def test_the_lines_of_contracts_are_shown_at_the_end(pytester: pytest.Pytester, workers: list[str]) -> None:
     """One line for each type of values and backend."""

@@ -59,6 +59,7 @@ def test_constraints_hold(small: int, number: int) -> None:
     assert number % 2 == 0
 
 
+@pytest.mark.slow
 @given(values(Tree), values(Literal["a", "b"]), values(int | None), values(Person), rows(Flat, max_size=3))
 def test_records_may_hold_themselves(
     tree: Tree, letter: str, number: Any, person: Any, many: list[Flat]
