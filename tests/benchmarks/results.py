@@ -58,13 +58,13 @@ class Results:
         """Return the size of a group's input, in bytes."""
         return self._sections[section]["groups"][group]["input"]
 
-    def best(self, section: str, group: str, *but: str) -> tuple[str, float]:
-        """Return the name and median of the fastest peer: neither Petal nor Python alone, nor one of ``but``."""
+    def best(self, section: str, group: str) -> tuple[str, float]:
+        """Return the name and median of the fastest peer: neither Petal nor Python alone."""
         rows = self._sections[section]["groups"][group]["rows"]
         peers = [
             (median(row["figures"]), row["name"])
             for key, row in rows.items()
-            if row["figures"] and not key.startswith(("petal", "python", *but))
+            if row["figures"] and not key.startswith(("petal", "python"))
         ]
         best, name = min(peers)
         return name, best
@@ -105,14 +105,9 @@ def _figure(check: Check, results: Results) -> Figure:
 
 
 def _faster_than_peers(results: Results) -> tuple[str, bool]:
-    own, functions = (results.figure("hello", "three", key) for key in ("petal", "petal-python"))
-    name, best = results.best("hello", "three", "joblib")
-    joblib = results.figure(
-        "hello", "three", "joblib"
-    )  # it has no pipelines: three functions beside three functions
-    found = f"{own:.3f} s; the fastest peer with pipelines, {name}, {best:.3f} s; "
-    found += f"of functions {functions:.3f} s, joblib's calls of them {joblib:.3f} s"
-    return found, own < best and own <= 0.15 and functions < joblib
+    own = results.figure("hello", "three", "petal")
+    name, best = results.best("hello", "three")
+    return f"{own:.3f} s; the fastest peer, {name}, {best:.3f} s", own < best and own <= 0.15
 
 
 def _node(results: Results) -> tuple[str, bool]:
