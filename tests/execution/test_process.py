@@ -93,6 +93,17 @@ def written(numbers: Iterator[int], *, file_path: Path, fail: bool = False, cont
         raise RuntimeError("after all was written")
 
 @operator
+class Elsewhere:
+    def __init__(self, *, factor: int = 2) -> None:
+        self.factor = factor
+
+    def process(self, numbers: list[int]) -> list[int]:
+        return [self.factor * n for n in numbers]
+
+    def execute_remote(self, inputs, execution) -> list[int]:
+        return [self.factor * n + execution["workers"] for n in inputs["numbers"]]
+
+@operator
 def slow(numbers: Iterator[int], *, seconds: float = 0.05) -> Iterator[int]:
     for n in numbers:
         time.sleep(seconds)
@@ -368,3 +379,15 @@ def test_a_standard_stream_stays_with_the_run(run):
         nodes:
           - { id: reader, type: FileReader, params: { file_path: '-' }, timeout: 1m }
         """)
+
+
+def test_an_operator_may_take_care_of_its_remote_execution_itself(run):
+    """A class with `execute_remote` is called here, with its inputs and the `execution` block, in place of being sent."""
+    text = """
+    nodes:
+      - {{ id: numbers, type: numbers, params: {{ count: 3 }} }}
+      - {{ id: there, type: Elsewhere, params: {{ factor: 10 }}{where} }}
+    """
+    assert run(text.format(where="")).check().outputs["there"] == [0, 10, 20]
+    where = ", execution: { backend: process, workers: 7 }"
+    assert run(text.format(where=where)).check().outputs["there"] == [7, 17, 27]

@@ -19,6 +19,9 @@ from petal.data.wire import LIMITS, Limits, Outgoing, read_header
 from petal.errors import EnvironmentNotReady, PetalError, RemoteError, TimedOut
 from petal.interfaces.backend import BackendSession, Capabilities, Reply, Task
 from petal.interfaces.source import Operator
+from petal.running.call import plain_result
+from petal.running.loop import LoopThread
+from petal.running.secrets import reveal
 from petal.running.watch import Stopped
 from petal.spec.context import Context
 from petal.spec.logs import logger
@@ -120,6 +123,8 @@ class RemoteCall:
         self._timeout = node.policies.timeout
         self._reference = msgspec.to_builtins(reference(operator.target))
         self._target = operator.target
+        self._loop: LoopThread | None = None
+        self._own_way = self._handler() if hasattr(operator.target, "execute_remote") else None
         self._fingerprint: dict[str, Any] | None = None
         self._outputs = outputs
         self._stop = stop
@@ -131,6 +136,8 @@ class RemoteCall:
             RemoteError: The operator raised.
             TaskLost: No reply came.
         """
+        if self._own_way is not None:
+            return self._own_way(inputs)
         with Outgoing(self._sessions.folder) as message:
             session = self._sessions.get(self._backend, self._settings)
             self._write(message, inputs, context, session.capabilities)
@@ -166,8 +173,21 @@ class RemoteCall:
         value = decode_port(header["output"], output.annotation, output.seen, reply.parts, "output", limits)
         return _held(value, reply) if output.seen.view.streams else value
 
+    def _handler(self) -> Callable[[Mapping[str, Any]], Any]:
+        """Return the call of an operator that takes care of its remote execution itself (DESIGN.md §5)."""
+        made = self._target(**reveal(self._node.params))
+        execution = {"backend": self._backend, **self._settings}
+        loop = self._loop = LoopThread()
+
+        def call(inputs: Mapping[str, Any]) -> Any:
+            return plain_result(made.execute_remote(dict(inputs), execution), self._spec, loop)
+
+        return call
+
     def close(self) -> None:
-        """Do nothing: who runs the operator closes it."""
+        """Let go of what an operator's own way has used; else who runs the operator closes it."""
+        if self._loop is not None:
+            self._loop.close()
 
     def _code(self) -> dict[str, Any]:
         """Return the fingerprint of the operator, with which a worker compares its own."""
