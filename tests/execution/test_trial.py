@@ -85,7 +85,8 @@ def test_stdout_is_written_and_never_replaced(name, tmp_path):
 def test_a_closed_terminal_stops_the_run_in_order(tmp_path):
     """F25: SIGHUP is treated as SIGTERM is; nothing half-written is left."""
     code = (
-        "import time\nfrom pathlib import Path\nfrom petal import Pipeline, node, open_output, Context\n"
+        "import signal, time\nfrom pathlib import Path\nfrom petal import Pipeline, node, open_output, Context\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests under nohup ignores it\n"
         "def sink(*, context: Context) -> None:\n"
         "    with open_output('out.txt', context) as file:\n"
         "        file.write(b'half')\n        print('ready', flush=True)\n        time.sleep(30)\n"
