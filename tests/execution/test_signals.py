@@ -221,13 +221,14 @@ def test_an_interrupt_in_this_process_restores_the_handlers():
 
     from petal import Pipeline
 
+    timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
+
     def wait() -> int:
+        timer.start()  # the signal comes while the node runs, however busy the machine is
         time.sleep(10)
         return 1
 
     before = (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
-    timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
-    timer.start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt) as caught:
         Pipeline.of(wait).run()
