@@ -213,7 +213,16 @@ def test_a_second_signal_ends_the_process_at_once(kind, folder):
     assert (folder / "out").read_text() == "old"
 
 
+@pytest.fixture
+def ctrl_c_is_heard():
+    """Undo what a shell does to what it runs in the background: SIGINT is ignored there, and would never arrive."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.timeout(30)
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_an_interrupt_in_this_process_restores_the_handlers():
     """DESIGN 5: Ctrl-C in a notebook stops the run by KeyboardInterrupt, whose cause says how far the run came."""
     import os
