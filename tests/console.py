@@ -32,6 +32,9 @@ _MARK = "--- end of a command ---"
 #: What differs from run to run, and what stands for it in the comparison.
 _MASKS = (
     (re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{8}\b"), "RUN-ID"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ"), "WHEN"),
+    (re.compile(r"^bash: (line \d+: )? *\d+ Killed\b.*"), "KILLED"),
+    (re.compile(r"\bprocess \d+ on \S+, Petal \S+, Python \S+"), "PROCESS"),
     (re.compile(r"\b\d+(\.\d+)? ?(ms|µs|us|s)\b"), "SECONDS"),
     (re.compile(r'("seconds": ?)[\d.e-]+'), r"\1SECONDS"),
 )

@@ -98,7 +98,12 @@ def test_invalid_utf_8_names_the_line(log: Path, tmp_path: Path, monkeypatch: py
     assert isinstance(error.__cause__, RowError)
     assert error.__cause__.row == 1_234
     assert (tmp_path / "output.txt").read_text() == "as it was"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["input.txt", "output.txt", "pipeline.yaml"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        ".petal",
+        "input.txt",
+        "output.txt",
+        "pipeline.yaml",
+    ]
 
 
 def test_invalid_utf_8_can_be_replaced(log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

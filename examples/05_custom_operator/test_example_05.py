@@ -105,6 +105,7 @@ def test_the_package_is_listed(installed: Path, tmp_path: Path) -> None:
     ), printed
 
 
+@pytest.mark.slow
 def test_the_package_passes_its_own_tests(example: Example, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
     env = environment(tmp_path / "bin")

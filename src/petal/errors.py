@@ -10,6 +10,8 @@ PetalError                     handled: the command line prints it without a tra
 │   ├── StreamConsumed         a stream was iterated twice
 │   └── RowError               one row is wrong; carries its number
 ├── OutputError                a file could not be written or published                exit 1
+├── JournalError               the record of a run cannot be written or read           exit 1
+├── ResumeError                a run cannot go on where it was stopped                 exit 1
 ├── WireError                  a message between processes is damaged or too large     exit 1
 │   └── SignatureError         its signature is missing, forged, stale or another's    exit 1
 ├── RemoteError                what a node raised in another process                   exit 1
@@ -153,6 +155,18 @@ class OutputError(PetalError, OSError):
     """A file could not be written or published; its target is as it was."""
 
     code = "output"
+
+
+class JournalError(PetalError):
+    """The record of a run cannot be written or read: no new node starts, and the run fails (S9.5)."""
+
+    code = "journal"
+
+
+class ResumeError(PetalError):
+    """A run cannot go on where it was stopped, or not without being told more; nothing has run."""
+
+    code = "resume"
 
 
 class WireError(PetalError):

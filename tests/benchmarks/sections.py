@@ -7,6 +7,7 @@ from dataclasses import replace
 from tests.benchmarks.cases import Case, Group, Section
 from tests.benchmarks.commands import PEERS, On, call, petal, python, three
 from tests.benchmarks.home import Home
+from tests.benchmarks.peers.cached import SMALL as CACHED
 from tests.benchmarks.peers.common import PATTERNS
 from tests.benchmarks.peers.shapes import LARGEST, SHAPES
 
@@ -40,7 +41,7 @@ SHAPE_TITLES = {"chain": "A chain", "fan": "A fan-out and fan-in", "layered": "L
 def sections(home: Home) -> dict[str, Section]:
     """Return all sections by name, in the order of the report."""
     made = [hello(home), nodes(home), filter_log(home), fanout(home), jsonl(home), tasks(home), pool(home)]
-    made.append(memory(home))
+    made += [cache(home), memory(home)]
     return {section.key: section for section in made}
 
 
@@ -125,7 +126,8 @@ def nodes(home: Home) -> Section:
     """Measure what a node costs."""
     text = (
         "Time to build and run a graph of trivial functions, for each node, inside the process; imports and the "
-        "definition of the functions do not count. Petal: `Pipeline.of(*functions).run()`, events on."
+        "definition of the functions do not count. Petal: `Pipeline.of(*functions).run()`; with a journal: the same with "
+        "`home=` and a listener to all events."
     )
     groups = [_shape(home, shape) for shape in [*SHAPES, *LARGEST]]
     return Section("nodes", "Overhead per node", text, groups)
@@ -137,6 +139,7 @@ def _shape(home: Home, shape: str) -> Group:
     rounds = SOME if shape in LARGEST else ALL
     cases = [
         call(home, "petal", "Petal", "petal", "nodes", shape, rounds=rounds),
+        call(home, "petal-kept", "Petal, journal and events", "petal", "nodes_kept", shape, rounds=rounds),
         call(home, "python", "Python, calls in order", "python", "nodes", shape, rounds=rounds),
     ]
     if shape not in LARGEST:
@@ -346,6 +349,34 @@ def pool(home: Home) -> Section:
         "output is captured."
     )
     return Section("pool", "Pools of worker processes", text, groups)
+
+
+def cache(home: Home) -> Section:
+    """Measure what it takes to find outputs that another process has cached."""
+
+    def cases(kind: str) -> list[Case]:
+        diskcache = str(PEERS / "with_diskcache.py")
+        return [
+            call(home, "petal", "Petal, `cache: true`", "petal", "hits", kind),
+            call(home, "joblib", "joblib, `Memory`", "joblib", "hits", kind),
+            call(home, "hamilton", "Hamilton, `with_cache`", "hamilton", "hits", kind, rounds=SOME),
+            Case(
+                "diskcache",
+                "diskcache, `memoize`",
+                (python(home, "petal"), diskcache, "hits", kind),
+                note="no digest, unpickles",
+            ),
+        ]
+
+    small = Group(
+        "small", f"{CACHED} outputs of 100 bytes", cases("small"), unit="µs", inside=True, nodes=CACHED
+    )
+    groups = [small, Group("large", "One output of 100 MiB of bytes", cases("large"), inside=True)]
+    text = (
+        "Another process has computed and cached the outputs; this one finds them all, inside the process. Petal: the "
+        "whole run, with its plan, keys, journal, and a sha256 over every byte that is read."
+    )
+    return Section("cache", "Cached outputs", text, groups)
 
 
 def memory(home: Home) -> Section:

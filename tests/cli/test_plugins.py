@@ -153,6 +153,7 @@ def test_the_list_says_what_each_brings(site: Site) -> None:
         assert f"    {line}\n" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -225,6 +226,7 @@ class TestNeeded:
         assert ran.returncode == 4
         assert "there is no command `lint`; plugin `lint` of petal-lint 1.2 may bring it" in ran.stderr
 
+    @pytest.mark.slow
     def test_a_slow_one_is_waited_for(self, site: Site) -> None:
         """A plugin that something names may take longer than the limit; stderr says what is waited for."""
         site.install(
@@ -311,8 +313,16 @@ class TestObservers:
                 "petal_event failed and is switched off: SystemExit: disk full",
             ),
             ("time.sleep(600)", "petal_event was still busy 2 s after the end of the run"),
-            ("while True: pass", "petal_event was still busy 2 s after the end of the run"),
-            ("time.sleep(0.9)", "petal_event was still busy 2 s after the end of the run and missed"),
+            pytest.param(
+                "while True: pass",
+                "petal_event was still busy 2 s after the end of the run",
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(
+                "time.sleep(0.9)",
+                "petal_event was still busy 2 s after the end of the run and missed",
+                marks=pytest.mark.slow,
+            ),
         ],
         ids=["raises", "hangs", "spins", "slow"],
     )
@@ -326,6 +336,21 @@ class TestObservers:
         assert f"plugin `watch` of petal-watch 1.2: {warning}" in ran.stderr
         assert ran.stderr.count("plugin `watch`") == 1
 
+    def test_what_one_prints_goes_to_stderr(self, site: Site) -> None:
+        """stdout holds the run's data alone, what nodes print included; prints of observers go to stderr."""
+        site.install(
+            "watch", OBSERVER.format(body="print('told of ' + type(event).__name__ + chr(10), end='')")
+        )
+        (site.folder / "operators.py").write_text(
+            "from petal import operator\n@operator\ndef mine(lines: list[str]) -> list[str]:\n"
+            "    print('from a node')\n    return lines\n"
+        )
+        (site.folder / "x.yaml").write_text(USES.format(type="Mine", more="plugins: [./operators.py]"))
+        ran = site.petal("run", "x.yaml", "-p", "watch")
+        assert (ran.returncode, ran.stdout) == (0, "from a node\nERROR one\nfine\n"), ran.stderr
+        assert ran.stderr.count("told of NodeFinished\n") == 3
+
+    @pytest.mark.slow
     def test_a_good_one_is_told_everything(self, site: Site) -> None:
         """An observer that keeps up is told every event in order, also beside one that hangs."""
         body = "with Path('told.txt').open('a') as file: print(type(event).__name__, file=file)"
@@ -373,7 +398,7 @@ class TestValidators:
         ("body", "reason"),
         [
             ("raise SystemExit('no')", "SystemExit: no"),
-            ("time.sleep(600)", "TooSlow: it took more than 1 s"),
+            pytest.param("time.sleep(600)", "TooSlow: it took more than 1 s", marks=pytest.mark.slow),
             ("return ['oops']", "not a petal.Diagnostic"),
             ("return 'oops'", "not a list of findings"),
             ("yield Diagnostic('x', 'nonsense', 'm')", "Invalid enum value"),
@@ -446,6 +471,7 @@ class TestCommands:
         assert ran.returncode == 4
         assert "which is no Click command" in ran.stderr
 
+    @pytest.mark.slow
     def test_loading_prints_nothing_to_stdout(self, site: Site) -> None:
         """What other plugins print while the command is looked for goes to stderr."""
         site.install_broken()

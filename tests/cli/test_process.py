@@ -136,7 +136,15 @@ def test_completion(process):
 
 
 @pytest.mark.parametrize(
-    "command", ["describe operators", "schema", "--help", "describe --help", "--version"]
+    "command",
+    [
+        "schema",
+        "--help",
+        *(
+            pytest.param(text, marks=pytest.mark.slow)
+            for text in ("describe operators", "describe --help", "--version")
+        ),
+    ],
 )
 @pytest.mark.parametrize(
     ("target", "problem"), [(">&-", "it is closed"), (">/dev/full", "No space left on device")]
@@ -149,7 +157,9 @@ def test_stdout_that_takes_nothing(tmp_path, command, target, problem, unbuffere
     assert ran.stderr == f"error: cannot write to the standard output: {problem}\n"
 
 
-@pytest.mark.parametrize(("file", "code"), [("chain.yaml", 0), ("nope.yaml", 2)])
+@pytest.mark.parametrize(
+    ("file", "code"), [("chain.yaml", 0), pytest.param("nope.yaml", 2, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("target", ["<&-", ">&-", "2>&-", "2>/dev/full", "<&- >&- 2>&-"])
 def test_a_run_does_not_need_its_streams(chain, file, code, target):
     """A run that has nothing for a stream does not mind that it is closed or full, and no file gets its descriptor."""
@@ -199,12 +209,17 @@ def a() -> int:
 @pytest.mark.parametrize(
     "command",
     [
-        "validate --format json",
-        "plan --json",
-        "schema",
         "run --json",
-        "run --dry-run --json",
-        "describe --json -f",
+        *(
+            pytest.param(text, marks=pytest.mark.slow)
+            for text in (
+                "validate --format json",
+                "plan --json",
+                "schema",
+                "run --dry-run --json",
+                "describe --json -f",
+            )
+        ),
     ],
 )
 @pytest.mark.parametrize("file", ["p.yaml", "loud.py"])

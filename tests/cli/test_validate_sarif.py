@@ -176,7 +176,10 @@ def test_a_file_that_is_not_there(petal):
 
 
 @pytest.mark.parametrize("severity", Severity)
-@pytest.mark.parametrize("code", [*CODES, "x-of-a-plugin"])
+@pytest.mark.parametrize(
+    "code",
+    ["cycle", "x-of-a-plugin", *(pytest.param(c, marks=pytest.mark.slow) for c in CODES if c != "cycle")],
+)
 def test_every_code(code, severity):
     """Any code, known or a plugin's, with or without a place, makes a log that fits."""
     findings = [

@@ -19,6 +19,7 @@ from petal.config.decode import decode
 from petal.config.encode import encode
 from petal.config.schema import pipeline_schema, type_names
 from petal.config.syntax import parse
+from petal.library.flaky import retry_wrapper
 from petal.spec.operator import Input, OperatorSpec, Output, Param
 from petal.spec.pipeline import MISSING
 from petal.spec.signature import describe
@@ -253,6 +254,15 @@ def test_params_carry_their_texts_and_defaults() -> None:
     assert odd_params["either"] == {"default": "x"}
     assert odd_params["fn"] == {}
     assert "default" not in odd_params["late"]
+
+
+def test_a_wrapper_takes_what_the_wrapped_operator_takes() -> None:
+    """Its own parameters are checked; all else, inputs included, is the other operator's."""
+    schema = pipeline_schema([describe(retry_wrapper)], closed=True)
+    good = node("RetryWrapper", {"operator": "Join", "on": "id"}, inputs={"left": "a", "right": "b"})
+    assert accepts(schema, good)
+    assert not accepts(schema, node("RetryWrapper", {"on": "id"}))
+    assert not accepts(schema, node("RetryWrapper", {"operator": "Join", "max_attempts": 0}))
 
 
 def test_an_editor_can_list_the_types() -> None:

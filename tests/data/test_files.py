@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from petal import OutputError, open_output
-from petal.data.files import Output, Outputs, sweep, write_text
+from petal.data.files import Output, Outputs, write_text
+from petal.data.publishing import sweep
 
 strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 NEW = "new" * 1_000_000

@@ -680,6 +680,7 @@ def test_collector_stays_on():
         gc.enable()
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(_json)
 @example({MARK: {MARK: {"m": 0}}})

@@ -225,6 +225,7 @@ def test_bad_msgpack(data):
         check_msgpack(memoryview(data), LIMITS)
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.floats() | st.text(st.characters(exclude_categories=("Cs",)))

@@ -514,8 +514,8 @@ print([(f.code, f.message, f.hint) for f in petal.Pipeline.of(give, take).valida
     ("missing", "annotation", "code"),
     [
         ("pyarrow", "pd.DataFrame", "type-mismatch"),
-        ("pandas", "'pd.DataFrame'", "unresolved-annotation"),
-        ("pyarrow", "'pa.Table'", "unresolved-annotation"),
+        pytest.param("pandas", "'pd.DataFrame'", "unresolved-annotation", marks=pytest.mark.slow),
+        pytest.param("pyarrow", "'pa.Table'", "unresolved-annotation", marks=pytest.mark.slow),
         (None, "pd.DataFrame", None),
     ],
 )

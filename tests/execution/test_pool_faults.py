@@ -413,6 +413,7 @@ print(caught)
 """
 
 
+@pytest.mark.slow
 def test_an_exception_that_interrupts_a_wait_loses_no_task(tmp_path: Path, root: Path) -> None:
     """A signal handler raises while a reply is awaited: who asks again gets it, from the same worker."""
     done = subprocess.run(

@@ -251,8 +251,9 @@ def test_a_stage_that_takes_too_long_leaves_nothing(run, tmp_path):
     """)
     assert result.nodes["slow"].status == "failed"
     assert result.nodes["slow"].error.code == "timeout"
-    assert result.nodes["written"].status in ("skipped", "cancelled")
-    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("__")) == ["ops.py", "p.yaml"]
+    assert result.nodes["written"].status == "unknown"  # it may not run twice, and had begun
+    left = {p.name for p in tmp_path.iterdir() if not p.name.startswith("__")}
+    assert left == {"ops.py", "p.yaml", ".petal"}
 
 
 def test_a_sink_in_a_worker_is_published_by_the_run(run, tmp_path):
@@ -263,7 +264,7 @@ def test_a_sink_in_a_worker_is_published_by_the_run(run, tmp_path):
       - { id: written, type: written, execution: process, params: { file_path: out.txt } }
     """).check()
     assert (tmp_path / "out.txt").read_text().split() == [str(n) for n in range(10)]
-    assert not list(tmp_path.glob(".*petal*"))
+    assert not list(tmp_path.glob(".*petal*tmp"))
 
 
 def test_a_sink_that_fails_in_a_worker_publishes_nothing(run, tmp_path):
@@ -276,7 +277,7 @@ def test_a_sink_that_fails_in_a_worker_publishes_nothing(run, tmp_path):
     """)
     assert result.nodes["written"].error.message == "RuntimeError: after all was written"
     assert (tmp_path / "out.txt").read_text() == "old"
-    assert not list(tmp_path.glob(".*petal*"))
+    assert not list(tmp_path.glob(".*petal*tmp"))
 
 
 def test_prints_and_logs_of_a_worker_are_the_nodes(run, caplog):

@@ -76,7 +76,11 @@ def diamond(annotation: Any, make: Any) -> tuple[Any, int]:
 
 @pytest.mark.parametrize(
     ("annotation", "make", "on_disk"),
-    [(Iterator[Data], Data, True), (None, Data, True), (Iterator[Plain], Plain, False)],
+    [
+        (Iterator[Data], Data, True),
+        pytest.param(None, Data, True, marks=pytest.mark.slow),
+        (Iterator[Plain], Plain, False),
+    ],
 )
 def test_records_wait_on_disk_and_others_in_memory(annotation, make, on_disk):
     """Of a stream of records some batches are alive while they wait; of one of plain objects all are."""
@@ -89,15 +93,16 @@ def test_records_wait_on_disk_and_others_in_memory(annotation, make, on_disk):
 @pytest.mark.parametrize(
     ("annotation", "make"),
     [
-        (
+        pytest.param(
             Iterator[dict],
             lambda n: {"n": n, "t": f"x{n}", "f": n / 3, "none": None, "l": [n, None], "p": (n, "x")},
+            marks=pytest.mark.slow,
         ),
         (Iterator[dict[str, Any]], lambda n: {"n": n}),
-        (Iterator[tuple], lambda n: (n, "x", None)),
+        pytest.param(Iterator[tuple], lambda n: (n, "x", None), marks=pytest.mark.slow),
         (Iterator[Struct], Struct),
-        (Iterator[Named], Named),
-        (Iterator[Typed], lambda n: {"n": n}),
+        pytest.param(Iterator[Named], Named, marks=pytest.mark.slow),
+        pytest.param(Iterator[Typed], lambda n: {"n": n}, marks=pytest.mark.slow),
         (Iterator[str], str),
         (None, lambda n: (n, {"a": n})),
     ],

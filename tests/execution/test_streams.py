@@ -15,7 +15,8 @@ import polars as pl
 import pytest
 
 from petal import Batches, Pipeline, node
-from petal.execution.engine import Options, execute
+from petal.execution.engine import execute
+from petal.execution.options import Options
 from petal.planning.request import Request
 
 

@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from petal.execution.engine import Options, execute
+from petal.execution.engine import execute
+from petal.execution.options import Options
 from petal.planning.request import Request
 from tests.execution.graphs import (
     STREAMING,

@@ -515,6 +515,7 @@ def is_plain(kind: type) -> Callable[[Any], list[Any]]:
 SCALAR_PAIRS = {kind: scalar_pairs(kind) for kind in SCALARS}
 
 
+@pytest.mark.slow
 @given(data=st.data(), kind=st.sampled_from(list(SCALARS)))
 @settings(max_examples=30, deadline=None, phases=[Phase.generate])
 def test_every_pair_of_views_of_single_values_agrees(data, kind):

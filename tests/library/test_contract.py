@@ -14,6 +14,7 @@ from petal.library import (
     cast,
     compression,
     csv_files,
+    flaky,
     json_files,
     lines,
     merge,
@@ -38,6 +39,10 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "EmptySource": (noop.empty_source, {"output": []}),
     "NoOpTransformer": (noop.noop_transformer, {"inputs": {"items": ["a"]}, "output": ["a"]}),
     "NoOpSink": (noop.noop_sink, {"inputs": {"items": ["a"]}}),
+    "FlakyTransformer": (
+        flaky.flaky_transformer,
+        {"inputs": {"items": ["a"]}, "params": {"probability": 0.0}, "output": ["a"]},
+    ),
     "RegexFilter": (
         lines.regex_filter,
         {"inputs": {"lines": LINES}, "params": {"pattern": "^ERROR"}, "output": ["ERROR a", "ERROR b"]},

@@ -88,6 +88,7 @@ def test_the_line_is_named_in_whatever_a_file_is_read_from(tmp_path, monkeypatch
         read(kind, path)
 
 
+@pytest.mark.slow
 def test_readers_left_to_the_collector_hold_nobody_up(tmp_path: Path) -> None:
     """A reader that nobody finishes is closed by the garbage collector, which may run where a thread is being started.
 

@@ -95,6 +95,7 @@ def kept(lines, **params):
     return found
 
 
+@pytest.mark.slow
 @given(pattern=patterns, lines=rows)
 @settings(deadline=None, max_examples=600)
 def test_what_python_takes_gives_the_result_of_python(pattern, lines):

@@ -58,6 +58,7 @@ def test_polars_is_not_imported_for_a_few_lines(tmp_path, pattern):
 PIECES = [b"\n", b"\r\n", b"\r", b"\x00", b"ERROR ", b"error", b"x", b'"', b",", b"\xff", "é\u2028".encode()]
 
 
+@pytest.mark.slow
 @given(
     parts=st.lists(st.sampled_from(PIECES), max_size=20),
     mark=st.booleans(),

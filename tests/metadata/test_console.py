@@ -12,7 +12,7 @@ from petal.metadata.bus import log_event
 from petal.metadata.console import Console, seconds_text
 from petal.metadata.logs import formatter, log_failure, logging_to
 from petal.metadata.progress import Progress
-from petal.spec.event import NodeFinished, NodeStarted, RunFinished, RunStarted, Status
+from petal.spec.event import AttemptFailed, NodeFinished, NodeStarted, RunFinished, RunStarted, Status
 from petal.spec.redaction import hide
 
 
@@ -45,12 +45,38 @@ def test_a_line_per_node(fields, line):
     assert lines == [line]
 
 
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"wait": 0.84}, "↻ filter  attempt 1 of 3 failed: ValueError: x; again in 0.84s"),
+        ({"attempt": 2, "wait": 0.0}, "↻ filter  attempt 2 of 3 failed: ValueError: x; again at once"),
+        ({"attempt": 4, "wait": 0.0}, "↻ filter  attempt 4 failed: ValueError: x; again at once"),
+        ({"node": "other", "wait": 65.0}, "↻ other  attempt 1 failed: ValueError: x; again in 1m05s"),
+    ],
+)
+def test_a_line_per_attempt_that_is_made_again(fields, line):
+    """It says which attempt of how many, why, and when the next one is; free attempts exceed what a node has."""
+    lines = []
+    failed = {"run": "r", "at": 0.0, "node": "filter", "attempt": 1, "backend": "local", "kind": "user"}
+    Console(lines.append, attempts={"filter": 3})(
+        AttemptFailed(**failed | {"error": "ValueError: x\ny"} | fields)
+    )
+    assert lines == [line]
+
+
 def test_ascii_and_colours():
     """Without Unicode the marks are words; colours surround the mark alone."""
-    lines = []
+    lines, failed = [], AttemptFailed("r", 0.0, "filter", 1, "local", "user", "bad", 1.0)
     Console(lines.append, unicode=False)(finished(rows_in={"x": 2}, rows=1))
+    Console(lines.append, unicode=False)(failed)
     Console(lines.append, colour=True)(finished())
-    assert lines == ["ok     filter  RegexFilter  2 -> 1 row", "\x1b[32m✔\x1b[0m filter  RegexFilter"]
+    Console(lines.append, colour=True)(failed)
+    assert lines == [
+        "ok     filter  RegexFilter  2 -> 1 row",
+        "again  filter  attempt 1 failed: bad; again in 1.00s",
+        "\x1b[32m✔\x1b[0m filter  RegexFilter",
+        "\x1b[33m↻\x1b[0m filter  attempt 1 failed: bad; again in 1.00s",
+    ]
 
 
 def test_the_summary_counts():
@@ -100,9 +126,10 @@ def test_progress_of_a_long_run():
         progress(RunStarted("r", 0.0, "etl", 3))
         progress(NodeStarted("r", 0.0, "reader", "FileReader"))
         progress(NodeStarted("r", 0.0, "filter", "RegexFilter"))
+        progress(NodeStarted("r", 0.0, "reader", "FileReader", attempt=2))
         progress(finished())
         assert progress.text().startswith("1/3 nodes")
-        assert progress.text().endswith("running: reader")
+        assert progress.text().endswith("running: reader (attempt 2)")
         deadline = time.monotonic() + 5
         while progress._live is None and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -139,6 +166,15 @@ def test_quiet_logs_hold_errors_only():
         log_event(finished())
         log_event(finished(status=Status.FAILED, error="bad"))
     assert len(stream.getvalue().splitlines()) == 1
+
+
+def test_an_attempt_that_is_made_again_is_a_warning():
+    """A failed attempt, which the run gets over, is logged as a warning."""
+    stream = io.StringIO()
+    with logging_to(stream, "json"):
+        log_event(AttemptFailed("r", 0.0, "filter", 1, "local", "user", "bad", 1.0))
+    record = json.loads(stream.getvalue())
+    assert (record["event"], record["level"], record["wait"]) == ("attemptfailed", "warning", 1.0)
 
 
 def test_console_records():

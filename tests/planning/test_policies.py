@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from petal import Pipeline, node, operator
+from petal.errors import DefinitionError
 from petal.planning.request import Request
 from petal.spec.plan import Resolved
-from petal.spec.policy import Effects, Execution
+from petal.spec.policy import Cache, Effects, Execution, Retry
 from tests.planning.wiring import load
 
 MARKED = """\
@@ -90,22 +91,52 @@ def test_target_is_another_word_for_backend(tmp_path: Path) -> None:
     assert (finding.code, finding.line, finding.column) == ("unknown-backend", 3, 47)
 
 
-@pytest.mark.parametrize("policy", ["retry: 3", "retry: { max_attempts: 2 }", "cache: true"])
 @pytest.mark.parametrize("place", ["node", "defaults"])
-def test_what_this_version_cannot_do_is_refused_at_its_key(tmp_path: Path, policy: str, place: str) -> None:
-    """A policy that would be promised and not done is an error, at the key that asks for it, once."""
-    (tmp_path / "marked.py").write_text(MARKED, "utf-8")
-    name = policy.partition(":")[0]
-    two = "  - { id: m, type: Pure }\n"
+@pytest.mark.parametrize("policy", ["retry: 3", "retry: { max_attempts: 3, delay: 1 }", "retry: true"])
+def test_retry_is_resolved_from_each_of_its_forms(tmp_path: Path, policy: str, place: str) -> None:
+    """A count, a block or `true`, of a node or of all nodes."""
     if place == "node":
-        text = PLUGIN + f"nodes:\n  - {{ id: n, type: Pure, {policy} }}\n" + two
-        expected = (3, 26)
+        text = f"nodes:\n  - {{ id: n, type: Pure, {policy} }}\n"
     else:
-        text = PLUGIN + f"defaults: {{ {policy} }}\nnodes:\n  - {{ id: n, type: Pure }}\n" + two
-        expected = (2, 13)
-    (finding,) = load(tmp_path, text).validate()
-    assert (finding.code, finding.line, finding.column) == ("not-yet", *expected)
-    assert name in finding.message
+        text = f"defaults: {{ {policy} }}\nnodes:\n  - {{ id: n, type: Pure }}\n"
+    found = resolved(tmp_path, text)
+    assert found.retry == Retry(3)
+    assert found.origins["retry"] == place
+
+
+@pytest.mark.parametrize(
+    ("defaults", "node", "place"),
+    [
+        ("", "type: Silent, retry: 2", (4, 28)),
+        ("", "type: Pure, retry: 2, effects: once", (4, 26)),
+        ("retry: 3", "type: Silent", (2, 13)),
+    ],
+)
+def test_to_try_again_what_may_do_harm_twice_is_warned_of(
+    tmp_path: Path, defaults: str, node: str, place: tuple[int, int]
+) -> None:
+    """S5.5: a known failure of a `once` node is tried again if asked, and the plan warns at the key that asks."""
+    (tmp_path / "marked.py").write_text(MARKED, "utf-8")
+    text = f"defaults: {{ {defaults} }}\nnodes:\n  - {{ id: n, {node} }}\n"
+    (finding,) = load(tmp_path, PLUGIN + text).validate()
+    assert (finding.code, finding.line, finding.column) == ("retries-once", *place)
+    assert finding.severity == "warning"
+    assert "`n` is tried again" in finding.message
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        "type: Silent, retry: 1",
+        "type: Silent, retry: 2, effects: idempotent",
+        "type: Pure, retry: 2",
+        "type: Marked, retry: 2",
+    ],
+)
+def test_to_try_again_what_does_no_harm_twice_is_fine(tmp_path: Path, node: str) -> None:
+    """No warning where a second execution is declared harmless, or where there is none."""
+    (tmp_path / "marked.py").write_text(MARKED, "utf-8")
+    assert load(tmp_path, PLUGIN + f"nodes:\n  - {{ id: n, {node} }}\n").validate() == []
 
 
 @pytest.mark.parametrize(
@@ -150,6 +181,10 @@ def test_policies_in_python_are_those_of_a_file() -> None:
     assert (found().effects, found().origins) == ("idempotent", {"effects": "decorator"})
     assert found(effects="once").origins == {"effects": "node"}
     assert found(execution="local", retry=1).execution == Execution()
+    assert found(retry={"delay": "250ms", "max_delay": 2}).retry == Retry(delay=0.25, max_delay=2.0)
+    assert found(retry={"delay": 0}, cache={"ttl": "12h"}).cache == Cache(ttl=43_200.0)
+    with pytest.raises(DefinitionError, match="not a duration"):
+        found(retry={"delay": "soon"})
     (finding,) = Pipeline.of(node(n, policies={"execution": {"target": "docker", "image": "x"}})).validate()
     assert finding.code == "not-yet"
 

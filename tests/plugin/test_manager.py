@@ -430,6 +430,6 @@ class TestHooks:
         manager.register(plugin("One"))
         manager.register(plugin("Two"))
         assert [c.name for c in manager.commands()] == ["lint"]
-        assert manager.adapters() == []
+        assert manager.adapters() == ()
         assert manager.codecs() == manager.stores() == {}
         assert len(manager.warnings) == 1

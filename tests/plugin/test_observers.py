@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -113,6 +114,27 @@ def test_a_failure_is_logged_where_no_command_line_shows_it(caplog):
             Pipeline.of(one, session=session).run().check()
     told = [r.message for r in caplog.records if "petal_event failed" in r.message]
     assert told == ["plugin `Watch`: petal_event failed and is switched off: ValueError: disk full"]
+
+
+def test_prints_of_observers_go_to_stderr_and_of_nodes_to_stdout(capsys):
+    """Only what observers print is turned aside, also while nodes print; afterwards stdout is what it was."""
+    stdout = sys.stdout
+
+    @operator
+    def prints() -> int:
+        for i in range(200):
+            print("node", i)
+            time.sleep(0.0001)
+        return 1
+
+    session = Session()
+    for i in range(3):
+        session.register(watching(lambda event: [print("observer") for _ in range(200)]), f"watch-{i}")
+    Pipeline.of(prints, session=session).run().check()
+    out, err = capsys.readouterr()
+    assert out == "".join(f"node {i}\n" for i in range(200))
+    assert err.count("observer\n") == 3 * 4 * 200
+    assert sys.stdout is stdout
 
 
 def test_an_interrupted_run_ends_beside_an_observer_that_hangs(tmp_path):

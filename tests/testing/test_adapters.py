@@ -1,4 +1,4 @@
-"""`AdapterContract`: another library's frames, through the Arrow interface that Petal reads, and a broken one."""
+"""`AdapterContract`: another library's frames, by the Arrow interface or by an adapter, and broken ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from petal import Session
+from petal import Session, hookimpl
+from petal.errors import EnvironmentNotReady, NodeFailed
 from petal.testing import AdapterContract
 
 
@@ -26,11 +27,120 @@ class TestForeign(AdapterContract):
         return Foreign(frame)
 
 
+@pytest.mark.slow
 class TestRecordBatchReader(AdapterContract):
     once = True
 
     def make(self, frame: pl.DataFrame) -> Any:
         return frame.to_arrow().to_reader()
+
+
+class Closed:
+    """A frame that shows nothing of what it holds; its rows are known to its own library alone."""
+
+    def __init__(self, columns: dict[str, pl.Series]) -> None:
+        self._columns = columns
+
+
+class ClosedAdapter:
+    """Brings `Closed`."""
+
+    name = "closed.Closed"
+
+    def takes(self, kind: type) -> bool:
+        return kind is Closed
+
+    def read(self, value: Closed) -> pl.DataFrame:
+        return pl.DataFrame(list(value._columns.values()))
+
+    def make(self, rows: pl.DataFrame) -> Any:
+        return Closed({name: rows[name] for name in rows.columns})
+
+
+class Brings:
+    """A plugin of one adapter."""
+
+    adapter: type = ClosedAdapter
+
+    @hookimpl
+    def petal_adapters(self) -> list[Any]:
+        return [self.adapter()]
+
+
+class TestClosed(AdapterContract):
+    adapters = Brings
+
+    def make(self, frame: pl.DataFrame) -> Any:
+        return Closed({name: frame[name] for name in frame.columns})
+
+
+class Reverses(ClosedAdapter):
+    def read(self, value: Closed) -> pl.DataFrame:
+        return super().read(value).reverse()
+
+
+class MakesOneRow(ClosedAdapter):
+    def make(self, rows: pl.DataFrame) -> Any:
+        return super().make(rows.head(1))
+
+
+class MakesFrames(ClosedAdapter):
+    def make(self, rows: pl.DataFrame) -> Any:
+        return rows
+
+
+class WantsMore(ClosedAdapter):
+    def __init__(self, more: int) -> None:
+        self.more = more
+
+
+class ReadsNothing(ClosedAdapter):
+    def read(self, value: Closed) -> Any:  # type: ignore[override]
+        return value
+
+
+def contract(kind: type, **more: Any) -> tuple[AdapterContract, Session]:
+    """Return the contract of an adapter, and its session."""
+    brings = type("Brings", (Brings,), {"adapter": lambda self: kind(**more)})
+    found = type("Contract", (TestClosed,), {"adapters": brings})()
+    session = Session()
+    session.register(brings, "brings")
+    return found, session
+
+
+def test_an_adapter_that_changes_rows_is_found() -> None:
+    """Positive controls of what is read, made and sent."""
+    found, session = contract(Reverses)
+    with pytest.raises(AssertionError, match="what was seen of the frame"):
+        found.test_its_rows_are_seen_in_every_view(session, "list")
+    found, session = contract(MakesOneRow)
+    with pytest.raises(AssertionError, match="what was made"):
+        found.test_an_operator_that_asks_for_it_gets_it(session, "list")
+    with pytest.raises(AssertionError, match="what came back"):
+        found.test_it_goes_to_a_worker_and_comes_back(session)
+
+
+def test_an_adapter_that_no_worker_can_make_is_found() -> None:
+    """A worker process makes an adapter of its class alone."""
+    found, session = contract(WantsMore, more=1)
+    with pytest.raises(
+        EnvironmentNotReady, match="adapter `WantsMore` cannot be made in a worker: TypeError"
+    ):
+        found.test_it_goes_to_a_worker_and_comes_back(session)
+
+
+def test_an_adapter_that_gives_what_it_should_not_is_named() -> None:
+    """The node fails with what its adapter did."""
+    found, session = contract(MakesFrames)
+    with pytest.raises(
+        NodeFailed, match=r"`closed\.Closed` made one DataFrame, which it does not take itself"
+    ):
+        found.test_an_operator_that_asks_for_it_gets_it(session, "list")
+    found, session = contract(ReadsNothing)
+    with pytest.raises(
+        NodeFailed, match=r"`closed\.Closed` read one Closed as one Closed, which has no rows"
+    ):
+        found.test_its_rows_are_seen_in_every_view(session, "items")
 
 
 class LosesRows(AdapterContract):

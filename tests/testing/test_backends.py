@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from petal import NodeFailed, Pipeline, WorkerDied, node
+from petal.interfaces.backend import Plain
 from petal.testing import BackendContract, FakeBackend, tasks
 from petal.testing.kinds import HANDS, KINDS, Kind
-from petal.testing.place import Place, outputs_of
+from petal.testing.place import Place, Programs, outputs_of
 from petal.testing.subject import giver
+
+#: How the fake runs the program that speaks plain JSON.
+ECHO = {"command": [sys.executable, "-m", "petal.testing.echo"]}
 
 
 class TestLocal(BackendContract):
@@ -26,6 +33,7 @@ class TestProcess(BackendContract):
 
 class TestFake(BackendContract):
     backend = FakeBackend()
+    program = ECHO
 
 
 FAILING = """
@@ -78,6 +86,46 @@ class Swaps(FakeBackend):
             time.sleep(0.001)
         other = next((sent.message for sent in self.sent if sent.node == "value1"), message)
         return super().answer(task, other if task.node == "value0" else message)
+
+
+class Reverses(FakeBackend):
+    """Gives programs their inputs in the wrong order."""
+
+    def take(self, task):  # type: ignore[no-untyped-def]
+        plain = task.payload.plain
+        inputs = json.dumps(json.loads(plain.stdin)[::-1]).encode()
+        message = super().take(task)
+        self.sent[-1] = msgspec.structs.replace(self.sent[-1], plain=Plain(inputs, plain.environment))
+        return message
+
+    def answer(self, task, message):  # type: ignore[no-untyped-def]
+        sent = next(one for one in self.sent if one.node == task.node)
+        return task.payload.answered(
+            json.dumps({"inputs": json.loads(sent.plain.stdin), "params": {}}).encode()
+        )
+
+
+def test_inputs_of_a_program_in_another_order_are_found() -> None:
+    """By the test of plain JSON, which passes on the fake itself."""
+    contract = BackendContract()
+    contract.test_a_program_gets_and_gives_plain_json(Programs(Place(FakeBackend(), {}), ECHO))
+    with pytest.raises(AssertionError, match="what the program got"):
+        contract.test_a_program_gets_and_gives_plain_json(Programs(Place(Reverses(), {}), ECHO))
+
+
+class Mumbles(FakeBackend):
+    """Takes what is no JSON, and a program's failure, for an output."""
+
+    def answer(self, task, message):  # type: ignore[no-untyped-def]
+        return task.payload.answered(b"null")
+
+
+def test_failures_of_a_program_that_are_passed_over_are_found() -> None:
+    """By the test of programs that fail."""
+    with pytest.raises(AssertionError, match="but its program failed"):
+        BackendContract().test_a_program_that_fails_or_does_not_write_json_is_an_error(
+            Programs(Place(Mumbles(), {}), ECHO)
+        )
 
 
 def test_replies_that_belong_to_other_requests_are_found() -> None:

@@ -112,6 +112,7 @@ def test_the_lines_of_contracts_are_shown_at_the_end(pytester: pytest.Pytester, 
     )
 
 
+@pytest.mark.slow
 def test_with_q_only_their_number_is_shown(pytester: pytest.Pytester) -> None:
     """Forty lines are too many for who asks for few."""
     pytester.makepyfile(TEST_FILE)
@@ -119,6 +120,7 @@ def test_with_q_only_their_number_is_shown(pytester: pytest.Pytester) -> None:
     found.stdout.fnmatch_lines(["2 lines; they are shown without -q"])
 
 
+@pytest.mark.slow
 def test_contracts_work_without_the_plugin(pytester: pytest.Pytester) -> None:
     """``-p no:petal`` takes the fixtures and the summary away, and nothing else."""
     pytester.makepyfile(TEST_FILE)

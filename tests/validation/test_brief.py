@@ -85,9 +85,20 @@ def test_case_2_runs_unchanged():
     assert Path("output.txt").read_text() == "ERROR one\nERROR three\n"
 
 
-def test_case_9_names_only_what_a_later_version_brings():
-    """Case 9 loads: every finding is `not-yet`."""
-    assert {f.code for f in load(CASE_9).validate()} == {"not-yet"}
+def test_case_9_runs_and_is_tried_again():
+    """Case 9 as it is written has no finding; what fails by chance has three attempts, and says so if none is enough."""
+    pipeline = load(CASE_9)
+    assert pipeline.validate() == []
+    found = pipeline.run().nodes["flaky"]
+    assert found.status == "succeeded" or (found.attempts == 3 and "on purpose" in str(found.error))
+
+
+@pytest.mark.parametrize(("probability", "attempts"), [(0.0, 1), (1.0, 3)])
+def test_case_9_makes_as_many_attempts_as_it_needs(probability, attempts):
+    """The first good one is the last; three bad ones are the end."""
+    result = load(CASE_9).run(params={"flaky.probability": probability})
+    assert result.nodes["flaky"].attempts == attempts
+    assert (result.status == "succeeded") == (attempts == 1)
 
 
 def test_the_hybrid_pipeline_names_its_operator_and_its_backend():

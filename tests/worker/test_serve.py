@@ -65,7 +65,9 @@ def ask(process, data: bytes) -> bytes:
     return found
 
 
-@pytest.mark.parametrize("how", NOISES)
+@pytest.mark.parametrize(
+    "how", [n if n in ("print", "c") else pytest.param(n, marks=pytest.mark.slow) for n in NOISES]
+)
 def test_nothing_corrupts_the_protocol(project, start, how):
     """Whatever an operator writes, and however, appears on stderr, and the replies before and after are whole."""
     worker = start()
@@ -81,6 +83,7 @@ def test_nothing_corrupts_the_protocol(project, start, how):
     assert f"[{how}]" in noise
 
 
+@pytest.mark.slow
 def test_a_descendant_that_writes_late_does_not_either(project, start):
     """A process that an operator leaves behind writes to stderr too, also when the next reply is on its way."""
     worker = start()
@@ -108,6 +111,7 @@ def test_one_process_does_all_tasks(project, start):
     assert (worker.returncode, errors) == (0, b"")
 
 
+@pytest.mark.slow
 def test_large_messages(project, start):
     """A request and a reply of many megabytes pass through the pipes."""
     worker = start()
@@ -127,9 +131,9 @@ def test_it_ends_at_the_end_of_stdin(start):
         (b"\0\0", "end in the middle of a frame"),
         (b"\0\0\1\0PTL1", "end in the middle of a frame"),
         (frame(b"hello"), "this is no message of Petal"),
-        (b"GET / HTTP/1.1\r\n\r\n", "a frame says that it has"),
-        (frame(MAGIC + b"\0\0\0\2[]"), "is no JSON object"),
-        (frame(MAGIC + b"\0\0\0\7{} rest"), "not JSON"),
+        pytest.param(b"GET / HTTP/1.1\r\n\r\n", "a frame says that it has", marks=pytest.mark.slow),
+        pytest.param(frame(MAGIC + b"\0\0\0\2[]"), "is no JSON object", marks=pytest.mark.slow),
+        pytest.param(frame(MAGIC + b"\0\0\0\7{} rest"), "not JSON", marks=pytest.mark.slow),
     ],
 )
 def test_a_damaged_frame_ends_it(start, data, said):
@@ -142,6 +146,7 @@ def test_a_damaged_frame_ends_it(start, data, said):
     assert worker.returncode == 1
 
 
+@pytest.mark.slow
 def test_tasks_before_a_damaged_frame_are_answered(project, start):
     """What came whole is done, whatever comes after it."""
     worker = start()
@@ -150,6 +155,7 @@ def test_tasks_before_a_damaged_frame_are_answered(project, start):
     assert worker.returncode == 1
 
 
+@pytest.mark.slow
 def test_it_ends_when_nobody_reads(project, start):
     """When the reader of its replies is gone, it ends by itself."""
     worker = start()
@@ -162,6 +168,7 @@ def test_it_ends_when_nobody_reads(project, start):
     worker.stdin = None
 
 
+@pytest.mark.slow
 def test_stderr_may_be_closed(project, start):
     """Started without a stderr, prints go nowhere and replies are whole."""
     worker = subprocess.Popen(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from petal.app.parts import LoadedPart, PartHolder, Parts
 from petal.app.session import Session
@@ -20,19 +20,26 @@ from petal.authoring.pipeline import author
 from petal.code.loader import load_file, load_module, operators_in
 from petal.code.reference import refuse_run_while_importing
 from petal.code.source import project_path
+from petal.data.home import Home, home_for
 from petal.errors import InvalidPipeline, UsageError
-from petal.execution.engine import Options, execute
+from petal.execution.engine import execute
+from petal.execution.options import Options
 from petal.execution.result import RunResult
 from petal.execution.signals import Interrupt
 from petal.metadata.bus import Bus
 from petal.planning.build import Planned, make_plan
+from petal.planning.holding import caches
 from petal.planning.request import Request
 from petal.planning.stages import feeds
 from petal.plugin.observers import finish
+from petal.running.secrets import resolving
 from petal.spec.diagnostic import Diagnostic, Severity
 from petal.spec.event import Event
 from petal.spec.pipeline import ModuleSpec, NodeSpec, PipelineSpec
 from petal.spec.plan import Plan
+
+if TYPE_CHECKING:
+    from petal.app.resume import Resumption
 
 
 class Pipeline(PartHolder):
@@ -45,6 +52,7 @@ class Pipeline(PartHolder):
         self.part = part
         self._parts = parts
         self._session = session
+        self._opened: str | None = None
 
     # -- making one -------------------------------------------------------------------------------------------
 
@@ -110,14 +118,15 @@ class Pipeline(PartHolder):
                 raise UsageError(
                     f"`{shown}` has no pipeline `{attribute}`", hint="name a module-level Pipeline"
                 )
-            return found._joined_by(session, str(Path(shown).parent))
+            return found._joined_by(session, str(Path(shown).parent), os.fspath(path))
         part = parts.file(shown)
         if isinstance(parts.made, Pipeline):
-            return parts.made._joined_by(session, part.folder)
+            return parts.made._joined_by(session, part.folder, shown)
         return cls(part, parts, session)
 
-    def _joined_by(self, session: Session, folder: str) -> Pipeline:
+    def _joined_by(self, session: Session, folder: str, opened: str) -> Pipeline:
         """Keep the session that the pipeline's file made it with, and let the caller's plugins take part as well."""
+        self._opened = opened
         self._session.join(session)
         self._parts.folders.append(folder)
         return self
@@ -135,6 +144,11 @@ class Pipeline(PartHolder):
         return self.part.spec.name
 
     @property
+    def file(self) -> str | None:
+        """The file that it was loaded from, as :meth:`from_file` takes it; None for one that was made here."""
+        return self._opened or self.part.source.file
+
+    @property
     def session(self) -> Session:
         """The session that it was made with."""
         return self._session
@@ -143,7 +157,13 @@ class Pipeline(PartHolder):
         """Resolve and validate; all findings and, without errors, the plan."""
         import msgspec
 
-        asked = msgspec.structs.replace(request or self._request(), backend=self._session.backend)
+        asked = msgspec.structs.replace(
+            request or self._request(),
+            backend=self._session.backend,
+            codecs=self._session.has_codecs,
+            is_sealed=self._session.is_sealed,
+            adapters=self._session.plugins.adapters,
+        )
         return make_plan(self.part, self._parts.module, asked)
 
     def validate(self) -> list[Diagnostic]:
@@ -252,6 +272,7 @@ class Pipeline(PartHolder):
         workers: int = ...,
         fail_fast: bool = ...,
         on_event: Callable[[Event], None] | None = ...,
+        home: str | os.PathLike[str] | None = ...,
     ) -> Plan: ...
     @overload
     def run(
@@ -265,6 +286,11 @@ class Pipeline(PartHolder):
         workers: int = ...,
         fail_fast: bool = ...,
         on_event: Callable[[Event], None] | None = ...,
+        home: str | os.PathLike[str] | None = ...,
+        resume: str | None = ...,
+        rerun: Iterable[str] = ...,
+        assume_done: Iterable[str] = ...,
+        force: bool = ...,
     ) -> RunResult: ...
     def run(
         self,
@@ -277,6 +303,11 @@ class Pipeline(PartHolder):
         workers: int = 64,
         fail_fast: bool = False,
         on_event: Callable[[Event], None] | None = None,
+        home: str | os.PathLike[str] | None = None,
+        resume: str | None = None,
+        rerun: Iterable[str] = (),
+        assume_done: Iterable[str] = (),
+        force: bool = False,
     ) -> RunResult | Plan:
         """Run the pipeline.
 
@@ -289,6 +320,12 @@ class Pipeline(PartHolder):
             workers: Nodes that may wait at the same time.
             fail_fast: Stop everything at the first failure.
             on_event: Called with every event of the run, in order, from one thread at a time.
+            home: The folder that keeps the run's journal, and the cache. By default ``.petal`` beside the pipeline's
+                file, or ``$PETAL_HOME``; a pipeline made in Python keeps nothing unless it caches.
+            resume: The id of a run that was stopped, or its beginning, or ``"last"``: it goes on, asked for the same.
+            rerun: With ``resume``: nodes that run again in any case, and with them all that is behind them.
+            assume_done: With ``resume``: nodes that are taken as done.
+            force: With ``resume``: whether what has changed runs, and all behind it, instead of stopping the resume.
 
         Returns:
             The result; a failed node gives status "failed", and ``result.check()`` raises its error.
@@ -296,10 +333,23 @@ class Pipeline(PartHolder):
         Raises:
             InvalidPipeline: The pipeline has mistakes.
             UsageError: A target, override, parameter or input names nothing.
+            ResumeError: The run to be resumed cannot go on, or not without being told more.
             KeyboardInterrupt: SIGINT stopped the run, which has cleaned up; SIGTERM raises SystemExit.
         """
         refuse_run_while_importing()
         request = self._request(params, inputs, targets, overrides, to_run=not dry)
+        options = Options(workers=workers, fail_fast=fail_fast)
+        listeners = [on_event] if on_event is not None else []
+        if resume is not None and not dry:
+            from petal.app.resume import Wishes, resuming
+
+            place = Home(home) if home is not None else self.home_of(None)
+            assert place is not None
+            wishes = Wishes(frozenset(rerun), frozenset(assume_done), force)
+            with resuming(self, place, resume, request, wishes, keep=True) as found:
+                return self._run_here(found.planned, options, listeners, found.request, place, found)
+        if [*rerun, *assume_done] or force or resume is not None:
+            raise UsageError("`rerun`, `assume_done` and `force` need `resume`; a dry run is not resumed")
         plan, planned = self.checked(request)
         if dry:
             import shutil
@@ -311,9 +361,20 @@ class Pipeline(PartHolder):
             nodes, edges = plan_edges(plan)
             print(picture.draw(plan.name, nodes, edges, ascii=not encoding.startswith("utf"), width=width))
             return plan
-        options = Options(workers=workers, fail_fast=fail_fast)
+        place = Home(home) if home is not None else self.home_of(plan)
+        return self._run_here(planned, options, listeners, request, place)
+
+    def _run_here(
+        self,
+        planned: Planned,
+        options: Options,
+        listeners: list[Callable[[Event], None]],
+        request: Request,
+        home: Home | None,
+        resumed: Resumption | None = None,
+    ) -> RunResult:
         try:
-            return self.execute(planned, options, [on_event] if on_event is not None else [])
+            return self.execute(planned, options, listeners, request=request, home=home, resumed=resumed)
         except Interrupt as stopped:  # as Python does: everything is cleaned up, and the caller may catch it
             if stopped.signal == signal.SIGINT:
                 raise KeyboardInterrupt(str(stopped)) from stopped
@@ -328,8 +389,21 @@ class Pipeline(PartHolder):
         subscribers: list[Callable[[Event], None]],
         *,
         details: bool = False,
+        request: Request | None = None,
+        home: Home | None = None,
+        resumed: Resumption | None = None,
     ) -> RunResult:
-        """Run what was planned, with the pipeline's Python importable and its observers listening."""
+        """Run what was planned, with the pipeline's Python importable and its observers listening.
+
+        Args:
+            planned: The plan and its operators.
+            options: How to run it.
+            subscribers: Called with every event.
+            details: Whether events carry the first rows of inputs and outputs.
+            request: What was asked for, as the journal records it.
+            home: Where the journal and the cache are; None where nothing is kept.
+            resumed: The run that goes on, None for a new one.
+        """
         import msgspec
 
         assert planned.plan is not None
@@ -342,16 +416,32 @@ class Pipeline(PartHolder):
             options,
             emit=bus.emit if listening else None,
             previews=options.previews or details or log,
-            opener=self._session.open_backend,
+            opener=self._session.opener(),
             ring=self._session.keyring(),
             folders=folders,
         )
         with ExitStack() as stack:
             if observers:
                 stack.callback(finish, observers)
+            stack.enter_context(resolving(self._session.resolve))
             for folder in folders:
                 stack.enter_context(project_path(folder))
+            if resumed is not None and home is not None:
+                options = resumed.options(options, home)
+            elif home is not None:
+                from petal.app.recording import kept
+
+                asked, environment = request or Request(), self._session.environment
+                options = kept(options, planned, asked, self.file, home, environment, stack)
             return execute(planned.plan, planned.operators, options)
+
+    def home_of(self, plan: Plan | None) -> Home | None:
+        """Return the folder of state of a run where none was named (S8.2); of one that is resumed without a plan."""
+        if self.file is not None:
+            return home_for(str(Path(self.file).absolute().parent), self._session.environment)
+        if plan is None or caches(plan):
+            return home_for(self.part.folder, self._session.environment)
+        return None
 
     # -- inside -----------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from petal.spec.diagnostic import Diagnostic, Severity
 
 if TYPE_CHECKING:
     from petal.data.signing import Keyring
+    from petal.interfaces.codec import Codec
 
 
 class Session:
@@ -77,6 +78,11 @@ class Session:
         found: Backend | None = None if name == "local" else self.plugins.find("backend", name)
         return found
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether ``$PETAL_KEYRING`` names a keyring."""
+        return bool(os.environ.get("PETAL_KEYRING"))
+
     def keyring(self) -> Keyring | None:
         """Return the keys that messages to backends are sealed with, None where ``$PETAL_KEYRING`` names none.
 
@@ -91,12 +97,25 @@ class Session:
 
     def _resolve(self, reference: str) -> str:
         scheme, _, name = reference.partition("/")
-        resolver = self.plugins.find("resolver", scheme)
-        if resolver is None:
+        found = self.resolve(scheme, name)
+        if found is None:
             raise EnvironmentNotReady(
                 f"no plugin resolves `{reference}`", hint="install the plugin that brings this resolver"
             )
-        return str(resolver(name))
+        return found
+
+    def resolve(self, scheme: str, name: str) -> str | None:
+        """Return what a plugin resolves a reference to, None where none has the scheme."""
+        resolver = self.plugins.find("resolver", scheme)
+        return None if resolver is None else str(resolver(name))
+
+    def has_codecs(self) -> bool:
+        """Whether plugins that something names bring codecs."""
+        return bool(self.plugins.named("codec"))
+
+    def opener(self) -> Opener:
+        """Return what opens backends for one run."""
+        return Opener(self)
 
     def open_backend(self, name: str, settings: Mapping[str, Any], folder: str | None) -> BackendSession:
         """Open a backend for one run.
@@ -173,6 +192,31 @@ class Session:
     def take(self, module: Any, origin: str, scope: Scope) -> None:
         """Register a module: its hook implementations with the manager, its operators in a scope."""
         scope.extend(self.plugins.register_module(module, origin, operators_in(module)))
+
+
+class Opener:
+    """Opens backends for one run, and says what their tasks need of plugins (S6.4).
+
+    Args:
+        session: The session.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __call__(self, name: str, settings: Mapping[str, Any], folder: str | None) -> BackendSession:
+        """Open a backend; see :meth:`Session.open_backend`."""
+        return self._session.open_backend(name, settings, folder)
+
+    def codecs(self) -> tuple[Codec, ...]:
+        """Return the codecs of the plugins that something names."""
+        return tuple(self._session.plugins.named("codec").values())
+
+    def resolvers(self, schemes: Iterable[str]) -> dict[str, Any]:
+        """Return what resolves these schemes, and those of the plugins that something names."""
+        plugins = self._session.plugins
+        asked = {scheme: plugins.find("resolver", scheme) for scheme in schemes}
+        return plugins.named("resolver") | {s: found for s, found in asked.items() if found is not None}
 
 
 def _imported(name: str, folder: str) -> ModuleType:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, overload
 
 import msgspec
 
 from petal.errors import DefinitionError
 from petal.spec.pipeline import ID_PATTERN
-from petal.spec.policy import Batch, Cache, Effects, Execution, Policies, Retry, seconds
+from petal.spec.policy import PROTOCOLS, Batch, Cache, Effects, Execution, Policies, Retry, seconds
 from petal.spec.signature import (
     ATTRIBUTE,
     COLUMNS_ATTRIBUTE,
@@ -87,7 +87,8 @@ def remote(backend: str, *, failover: Iterable[str] = (), **settings: Any) -> Ca
     Args:
         backend: ``local``, ``process``, ``docker``, ``aws_lambda`` or another installed backend.
         failover: Backends to go to, in this order, when the one before has an infrastructure error.
-        settings: The backend's own settings, such as ``image`` or ``function_name``.
+        settings: The backend's own settings, such as ``image`` or ``function_name``; and ``protocol`` and ``unsigned``,
+            as in a file's ``execution`` block.
     """
     if not isinstance(backend, str) or not backend:
         raise DefinitionError(
@@ -96,7 +97,25 @@ def remote(backend: str, *, failover: Iterable[str] = (), **settings: Any) -> Ca
         )
     if isinstance(failover, str):
         raise DefinitionError("failover is a list of backends", hint=f"write failover=[{failover!r}]")
-    return _policy("remote", execution=Execution(backend, tuple(failover), settings))
+    return _policy("remote", execution=execution(backend, tuple(failover), settings))
+
+
+def execution(backend: str, failover: tuple[str, ...], said: Mapping[str, Any]) -> Execution:
+    """Make an ``execution`` block of what was said in Python.
+
+    Raises:
+        DefinitionError: ``protocol`` or ``unsigned`` is none.
+    """
+    settings = dict(said)
+    protocol, unsigned = settings.pop("protocol", None), settings.pop("unsigned", False)
+    if protocol is not None and protocol not in PROTOCOLS:
+        raise DefinitionError(
+            f"protocol is {protocol!r:.80}, which is none of {', '.join(PROTOCOLS)}",
+            hint="leave it out for what fits the backend's settings",
+        )
+    if not isinstance(unsigned, bool):
+        raise DefinitionError(f"unsigned is {unsigned!r:.80}", hint="write True or False")
+    return Execution(backend, failover, settings, protocol, unsigned)
 
 
 @overload

@@ -21,6 +21,8 @@ from petal.spec.policy import NO_POLICIES, Batch, Cache, Effects, Execution, Pol
 from petal.spec.signature import describe
 
 _POLICY_WORDS = ("execution", "retry", "timeout", "cache", "batch", "effects")
+#: What of their blocks may be text such as `500ms`.
+_DURATIONS = frozenset({"delay", "max_delay", "ttl"})
 
 
 class Node(Struct, frozen=True, gc=False):
@@ -322,7 +324,9 @@ def _policy(key: str, value: Any) -> Any:
         rest = dict(value)
         backend = rest.pop("backend", rest.pop("target", "local"))
         failover = rest.pop("failover", ())
-        return Execution(backend, (failover,) if isinstance(failover, str) else tuple(failover), rest)
+        from petal.authoring.decorators import execution  # a run of a file needs none of it
+
+        return execution(backend, (failover,) if isinstance(failover, str) else tuple(failover), rest)
     if key == "retry" and isinstance(value, int) and value is not True:
         return Retry(max_attempts=value)
     if key == "batch" and isinstance(value, int) and value is not True:
@@ -330,4 +334,8 @@ def _policy(key: str, value: Any) -> Any:
     kinds: dict[str, Any] = {"retry": Retry, "cache": Cache, "batch": Batch}
     if value is True:
         return kinds[key]()
-    return msgspec.convert(dict(value), kinds[key])
+    block = dict(value)
+    for name in _DURATIONS & block.keys():
+        if block[name]:  # a delay of 0 is none
+            block[name] = seconds(block[name])
+    return msgspec.convert(block, kinds[key])

@@ -10,12 +10,15 @@ import click
 
 from petal.cli.options import debug_option, json_option, open_pipeline, open_session, plugin_option
 from petal.cli.output import aside, has_colours, out, out_json, painted, table, visible
+from petal.spec.policy import Execution
 
 if TYPE_CHECKING:
+    from petal.app.pipeline import Pipeline
     from petal.app.session import Session
 
 #: Seconds that a probe may take.
 _PATIENCE = 60.0
+_LOCAL = Execution()
 _COLOURS = {"ok": "green", "broken": "red", "off": "dim"}
 
 
@@ -27,12 +30,15 @@ _COLOURS = {"ok": "green", "broken": "red", "off": "dim"}
 def command(file: str | None, as_json: bool, plugins: tuple[str, ...]) -> int:
     """Check this machine: Python, Petal, the plugins, and each backend by a probe that runs there.
 
-    With FILE, the backends that its nodes name are probed with the settings of those nodes; without, those that
-    need no settings. Exit code 4 says that something does not work.
+    With FILE, the plugins that it names take part, and the backends that its nodes name are probed with the settings
+    of those nodes; without, those that need no settings. Exit code 4 says that something does not work.
     """
     session = open_session(plugins)
     with aside():
-        found = [*_here(), *_plugins(session), *_backends(session, file)]
+        pipeline = None if file is None else open_pipeline(file, session)
+        if pipeline is not None:  # a Python file may bring a session of its own, with plugins and backends
+            session = pipeline.session
+        found = [*_here(), *_plugins(session), *_backends(session, pipeline)]
     if as_json:
         out_json(found)
     else:
@@ -74,39 +80,42 @@ def _plugins(session: Session) -> list[dict[str, Any]]:
     return facts
 
 
-def _backends(session: Session, file: str | None) -> list[dict[str, Any]]:
+def _backends(session: Session, pipeline: Pipeline | None) -> list[dict[str, Any]]:
     """Probe backends: those of a pipeline's nodes, or all that can be opened without settings."""
-    wanted: dict[str, tuple[str, dict[str, Any]]] = {}
-    if file is not None:
-        pipeline = open_pipeline(file, session)
-        for node in pipeline.plan().nodes:
-            if node.policies is not None and node.policies.execution.backend != "local":
-                execution = node.policies.execution
-                wanted.setdefault(
-                    f"{execution.backend} (as of {node.id})", (execution.backend, execution.settings)
-                )
+    if pipeline is None:
+        wanted = {name: Execution(name) for name in session.plugins.backends()}
     else:
-        wanted = {name: (name, {}) for name in session.plugins.backends()}
+        wanted = {}
+        for node in pipeline.plan().nodes:
+            execution = node.policies.execution if node.policies is not None else _LOCAL
+            if execution.backend != "local" and execution not in wanted.values():  # one probe for each place
+                wanted[f"{execution.backend} (as of {node.id})"] = execution
     return [
         _fact("backend local", "ok", "this process"),
-        *(_probe(session, label, *place) for label, place in wanted.items()),
+        *(_probe(session, label, execution) for label, execution in wanted.items()),
     ]
 
 
-def _probe(session: Session, label: str, backend: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Run a node there that says what it finds."""
+def _probe(session: Session, label: str, execution: Execution) -> dict[str, Any]:
+    """Run a node there that says what it finds; what plugins want of pipelines is not asked of this one."""
     from petal import Pipeline, node
-    from petal.errors import PetalError
+    from petal.app.pipeline import summary
+    from petal.errors import InvalidPipeline, PetalError
+    from petal.execution.options import Options
+    from petal.spec.diagnostic import errors_of
     from petal.worker.probe import report
 
-    policies = {"execution": {"backend": backend, **settings}, "timeout": _PATIENCE}
+    if execution.speaks_json:
+        return _fact(f"backend {label}", "off", "its program speaks plain JSON, and answers no probe")
+    place = {"backend": execution.backend, "protocol": "petal", **execution.settings}
+    policies = {"execution": place, "timeout": _PATIENCE}
     try:
-        told = (
-            Pipeline.of(node(report, id="report", policies=policies), session=session)
-            .run()
-            .check()
-            .outputs["report"]
-        )
+        pipeline = Pipeline.of(node(report, id="report", policies=policies), session=session, name="probe")
+        planned = pipeline.planned()
+        if planned.plan is None:
+            wrong = errors_of(planned.findings)
+            raise InvalidPipeline(summary(pipeline.name, wrong), wrong)
+        told = pipeline.execute(planned, Options(), []).check().outputs["report"]
     except PetalError as error:
         return _fact(
             f"backend {label}", "broken", f"{error.message}" + (f" ({error.hint})" if error.hint else "")

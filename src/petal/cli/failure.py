@@ -56,8 +56,8 @@ def tally(findings: list[Diagnostic]) -> str:
     return ", ".join(parts) or "no mistakes"
 
 
-def show_failure(error: NodeFailed, *, debug: bool = False) -> None:
-    """Show a node that failed: what, which attempt, its parameters, and the user's own traceback."""
+def show_failure(error: NodeFailed, *, debug: bool = False, replay: str | None = None) -> None:
+    """Show a node that failed: what, which attempt, its parameters, the user's own traceback, and how to replay it."""
     attempt = f" (attempt {error.attempt})" if error.attempt else ""
     _head(f"node `{error.node}` failed{attempt}: {error.message}" if error.node else error.message)
     if error.params:
@@ -69,6 +69,8 @@ def show_failure(error: NodeFailed, *, debug: bool = False) -> None:
         err(f"  {visible(line)}")
     if error.hint:
         err(f"  hint: {visible(error.hint)}")
+    if replay:
+        err(f"  replay: {visible(replay)}")
 
 
 def show_interrupt(error: BaseException) -> int:

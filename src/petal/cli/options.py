@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from petal.app.pipeline import Pipeline
     from petal.app.session import Session
+    from petal.data.home import Home
     from petal.planning.build import Planned
     from petal.planning.request import Request
     from petal.spec.plan import Plan
@@ -31,6 +32,9 @@ plugin_option = click.option(
     help="Let an installed plugin take part; no:NAME keeps one out.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+home_option = click.option(
+    "--home", metavar="DIR", help="The folder of state, instead of .petal here or above, or $PETAL_HOME."
+)
 #: Read where errors are shown, in :func:`petal.cli.main.invoke`.
 debug_option = click.option("--debug", is_flag=True, expose_value=False, help="Show full tracebacks.")
 
@@ -126,6 +130,42 @@ def _pairs(option: str, texts: Iterable[str]) -> dict[str, Any]:
             raise UsageError(f"{option} {name} is given twice")
         found[name] = value
     return found
+
+
+def open_home(named: str | None) -> Home:
+    """Return the folder of state that is there: the one that is named, or the first from here upward (S8.2).
+
+    Raises:
+        UsageError: There is none.
+        EnvironmentNotReady: Others could change what is in it.
+    """
+    from petal.data.home import Home, find_home
+
+    if named is not None:
+        home = Home(named)
+        if home.path.exists():
+            home.check()
+            return home
+        raise UsageError(f"there is no folder {str(home.path)!r}", hint="correct `--home`")
+    found = find_home(os.getcwd(), os.environ)
+    if found is None:
+        raise UsageError(
+            "there is no `.petal` folder here or above: no run of a pipeline here has left anything",
+            hint="go to the pipeline's folder, or name the folder of state with `--home` or $PETAL_HOME",
+            code="no-home",
+        )
+    return found
+
+
+def home_beside(file: str, named: str | None) -> Home:
+    """Return the folder of state of a pipeline: the one that is named, or that beside its file (S8.2)."""
+    from pathlib import Path
+
+    from petal.data.home import Home, home_for
+
+    if named is not None:
+        return Home(named)
+    return home_for(Path(file.partition(".py:")[0]).absolute().parent, os.environ)
 
 
 def open_session(plugins: Iterable[str] = (), *, load_code: bool = True) -> Session:

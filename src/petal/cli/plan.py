@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
 import click
 
 from petal.cli.options import (
     debug_option,
+    home_beside,
+    home_option,
     json_option,
     open_pipeline,
     open_session,
@@ -16,12 +21,19 @@ from petal.cli.options import (
 )
 from petal.cli.output import out, out_json
 
+if TYPE_CHECKING:
+    from petal.app.caching import Verdict
+    from petal.data.home import Home
+    from petal.planning.build import Planned
+    from petal.spec.plan import Plan
+
 
 @click.command("plan", short_help="Show what would run: nodes, stages, backends, policies.")
 @click.argument("file", metavar="FILE")
 @planning_options
 @json_option
 @click.option("--ascii", is_flag=True, help="Use ASCII characters only.")
+@home_option
 @plugin_option
 @debug_option
 def command(
@@ -33,11 +45,13 @@ def command(
     backends: tuple[str, ...],
     as_json: bool,
     ascii: bool,
+    home: str | None,
     plugins: tuple[str, ...],
 ) -> int:
     """Show what `petal run FILE` would do: the picture, then each node with its policies and their origins.
 
-    The pipeline's Python files are imported; nothing is run or written.
+    The pipeline's Python files are imported; nothing is run or written. Of a cached node it says whether it would find its
+    output, and if not, what changed.
     """
     from petal.cli.failure import show_warnings
     from petal.cli.plan_view import plan_record, plan_text
@@ -46,8 +60,23 @@ def command(
     pipeline = open_pipeline(file, open_session(plugins))
     plan, planned = plan_of(pipeline, request)
     show_warnings(planned.findings, pipeline.session.plugins.warnings)
+    verdicts = _verdicts(plan, planned, home_beside(file, home))
     if as_json:
-        out_json(plan_record(plan))
+        out_json(plan_record(plan, verdicts))
     else:
-        out(plan_text(plan, ascii=ascii))
+        out(plan_text(plan, verdicts, ascii=ascii))
     return 0
+
+
+def _verdicts(plan: Plan, planned: Planned, home: Home) -> dict[str, Verdict]:
+    """Judge the nodes that are cached; what the cache cannot tell is left out."""
+    if all(node.policies is None or node.policies.cache is None for node in plan.nodes):
+        return {}
+    from petal.app.caching import judge, open_cache
+
+    cache = open_cache(home, os.environ, lambda _: None) if (home.cache / "cache.db").exists() else None
+    try:
+        return judge(plan, planned.operators, cache)
+    finally:
+        if cache is not None:
+            cache.close()

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from petal.app.pipeline import plan_edges
+from petal.cli.cache import verdict_record
 from petal.cli.output import is_unicode, plain, table, visible
 from petal.planning import picture
 from petal.planning.moving import shown_backend
@@ -16,6 +17,9 @@ from petal.spec.plan import Constant, FromNode, Plan
 from petal.spec.policy import POLICY_NAMES, Cache, Execution, Policies, Retry, duration_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from petal.app.caching import Verdict
     from petal.spec.plan import Binding, Link
 
 BUILT_IN: Final = "built-in"
@@ -29,8 +33,13 @@ def picture_of(plan: Plan, *, ascii: bool = False, width: int | None = None) -> 
     return picture.draw(plan.name, nodes, edges, ascii=ascii or not is_unicode(sys.stdout), width=width)
 
 
-def plan_record(plan: Plan) -> dict[str, Any]:
-    """Return a plan as plain data; secrets are the references that the author wrote."""
+def plan_record(plan: Plan, verdicts: Mapping[str, Verdict] | None = None) -> dict[str, Any]:
+    """Return a plan as plain data; secrets are the references that the author wrote.
+
+    Args:
+        plan: The plan.
+        verdicts: Whether cached nodes would find their outputs, by id.
+    """
     stages = _stage_numbers(plan)
     ids = [node.id for node in plan.nodes]
     return {
@@ -38,7 +47,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
         "file": plan.file,
         "run_timeout": plan.run_timeout,
         "targets": [ids[i] for i in plan.targets],
-        "nodes": [_node(plan, i, stages.get(i)) for i in range(len(ids))],
+        "nodes": [_node(plan, i, stages.get(i), (verdicts or {}).get(ids[i])) for i in range(len(ids))],
         "stages": [
             {
                 "stage": number,
@@ -52,9 +61,9 @@ def plan_record(plan: Plan) -> dict[str, Any]:
     }
 
 
-def plan_text(plan: Plan, *, ascii: bool = False) -> str:
+def plan_text(plan: Plan, verdicts: Mapping[str, Verdict] | None = None, *, ascii: bool = False) -> str:
     """Return a plan for people: the picture, then each node with its stage and its policies."""
-    record = plan_record(plan)
+    record = plan_record(plan, verdicts)
     parts = [picture_of(plan, ascii=ascii), ""]
     for node in record["nodes"]:
         parts += [_node_text(node), ""]
@@ -86,7 +95,9 @@ def policy_text(name: str, value: Any) -> str:
     if isinstance(value, Execution):
         settings = "".join(f", {k}={plain(v)}" for k, v in value.settings.items())
         failover = f", failover {' '.join(value.failover)}" if value.failover else ""
-        return value.backend + settings + failover
+        protocol = ", plain JSON" if value.speaks_json else ""
+        unsigned = ", unsigned" if value.unsigned else ""
+        return value.backend + settings + failover + protocol + unsigned
     if isinstance(value, Retry):
         return f"{value.max_attempts} attempts, {duration_text(value.delay) if value.delay else 'no delay'}"
     if isinstance(value, Cache):
@@ -105,7 +116,7 @@ def _stage_numbers(plan: Plan) -> dict[int, int]:
     return {i: number for number, stage in enumerate(plan.stages, 1) for i in stage.nodes}
 
 
-def _node(plan: Plan, index: int, stage: int | None) -> dict[str, Any]:
+def _node(plan: Plan, index: int, stage: int | None, verdict: Verdict | None) -> dict[str, Any]:
     node = plan.nodes[index]
     spec = plan.operators[node.operator]
     resolved = node.policies
@@ -130,6 +141,7 @@ def _node(plan: Plan, index: int, stage: int | None) -> dict[str, Any]:
         "after": [plan.nodes[i].id for i in node.after],
         "spill": _spilled(plan, index),
         "policies": policies,
+        "cached": None if verdict is None else verdict_record(verdict),
     }
 
 
@@ -168,7 +180,15 @@ def _node_text(node: dict[str, Any]) -> str:
     rows += [("columns", ", ".join(node["columns"]))] if node["columns"] else []
     rows += [("after", ", ".join(node["after"]))] if node["after"] else []
     rows += [(name, f"{policy['text']} ({policy['origin']})") for name, policy in node["policies"].items()]
+    rows += [("cached", _cached_text(node["cached"]))] if node["cached"] else []
     return "\n".join([*lines, table(rows, indent="    ")])
+
+
+def _cached_text(verdict: dict[str, Any]) -> str:
+    """Say in one line whether a node would find its output."""
+    text = "hit" if verdict["hit"] else f"miss: {'; '.join(verdict['reasons'])}"
+    assumed = f" (if {', '.join(verdict['assumed'])} gives what it gave last)" if verdict["assumed"] else ""
+    return visible(text + assumed)
 
 
 def _short(value: Any) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 from contextlib import ExitStack, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import Struct
 
 from petal.cli.options import (
+    home_option,
     open_pipeline,
     open_session,
     plan_of,
@@ -17,14 +21,19 @@ from petal.cli.options import (
     plugin_option,
     request_of,
 )
-from petal.cli.output import aside, has_colours, is_terminal, is_unicode, out, out_json, write
+from petal.cli.output import aside, err, has_colours, is_terminal, is_unicode, out, out_json, write
+from petal.errors import NodeFailed, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from petal.app.pipeline import Pipeline
+    from petal.app.resume import Resumption
+    from petal.data.home import Home
+    from petal.execution.options import Options
     from petal.execution.result import RunResult
     from petal.planning.build import Planned
+    from petal.planning.request import Request
     from petal.spec.diagnostic import Diagnostic
     from petal.spec.event import Event
     from petal.spec.plan import Plan
@@ -63,6 +72,33 @@ class Look(Struct, frozen=True):
 @click.option(
     "--debug", is_flag=True, help="Show full tracebacks, and with --log-format everybody's debug records."
 )
+@home_option
+@click.option(
+    "--refresh",
+    "refresh",
+    is_flag=False,
+    flag_value="",
+    multiple=True,
+    metavar="[NODE]",
+    help="Make cached outputs again: all, or a node's.",
+)
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="last",
+    metavar="[RUN]",
+    help="Go on with a run that was stopped: the last one of FILE, or RUN.",
+)
+@click.option(
+    "--rerun",
+    multiple=True,
+    metavar="NODE",
+    help="With --resume: run this node again, and all behind it.",
+)
+@click.option("--assume-done", multiple=True, metavar="NODE", help="With --resume: take this node as done.")
+@click.option(
+    "--force", is_flag=True, help="With --resume: go on although the pipeline, or what is asked, has changed."
+)
 @click.option("--no-progress", is_flag=True, help="Show no progress on a terminal.")
 def command(
     file: str,
@@ -79,6 +115,12 @@ def command(
     plugins: tuple[str, ...],
     quiet: bool,
     debug: bool,
+    home: str | None,
+    refresh: tuple[str, ...],
+    resume: str | None,
+    rerun: tuple[str, ...],
+    assume_done: tuple[str, ...],
+    force: bool,
     no_progress: bool,
 ) -> int:
     """Run the pipeline in FILE: YAML, JSON, TOML, x.py, or x.py:name for one of several in a Python file.
@@ -89,13 +131,27 @@ def command(
     request = request_of(params, settings, inputs, targets, backends, to_run=not dry_run)
     pipeline = open_pipeline(file, open_session(plugins))
     session = pipeline.session
-    plan, planned = plan_of(pipeline, request)
     look = Look(as_json, quiet, log_format, not no_progress, debug)
-    if dry_run:
-        _warn(planned.findings, session.plugins.warnings, look)
-        _show_plan(plan, as_json)
-        return 0
+    _check_resuming(resume, rerun, assume_done, refresh, force=force, dry=dry_run)
     with ExitStack() as stack:
+        place, resumed = _home(file, home), None
+        if resume is None:
+            plan, planned = plan_of(pipeline, request)
+        else:
+            from petal.app.resume import Wishes, resuming
+
+            wishes = Wishes(frozenset(rerun), frozenset(assume_done), force)
+            with aside():
+                resumed = stack.enter_context(resuming(pipeline, place, resume, request, wishes, keep=False))
+            request, planned = resumed.request, resumed.planned
+            assert planned.plan is not None
+            plan = planned.plan
+        if dry_run:
+            _warn(planned.findings, session.plugins.warnings, look)
+            _show_plan(plan, as_json)
+            return 0
+        from petal.execution.options import Options
+
         if log_format is not None:
             from petal.metadata.logs import logging_to
 
@@ -105,27 +161,95 @@ def command(
                 )
             )
         _warn(planned.findings, session.plugins.warnings, look)
+        if resumed is not None and not quiet and log_format is None:
+            done = f"{resumed.reused:,} of {len(resumed.done):,} nodes are done"
+            err(f"resuming run {resumed.run}: {done}")
         told = len(session.plugins.warnings)
         listeners = _listeners(plan, look, stack)
-        result = _run(pipeline, planned, listeners, look, workers, fail_fast)
+        options = Options(workers=workers, fail_fast=fail_fast, keep=False, refresh=_refreshed(plan, refresh))
+        result = _run(pipeline, planned, listeners, look, options, request, place, resumed)
         result.outputs.close()
         _warn([], session.plugins.warnings[told:], look)
-        _show_failures(result, look)
+        _show_failures(result, look, home)
     if as_json:
         out_json(result.as_record())
     return 0 if result.status == "succeeded" else 1
 
 
+def _refreshed(plan: Plan, names: tuple[str, ...]) -> frozenset[str]:
+    """Return the nodes whose outputs are made again.
+
+    Raises:
+        UsageError: There is no such node.
+    """
+    ids = {node.id for node in plan.nodes}
+    for name in names:
+        if name and name not in ids:
+            from petal.planning.findings import did_you_mean
+
+            raise UsageError(f"--refresh {name}: there is no such node", hint=did_you_mean(name, ids))
+    return frozenset(names)
+
+
+def _check_resuming(
+    resume: str | None,
+    rerun: tuple[str, ...],
+    assume_done: tuple[str, ...],
+    refresh: tuple[str, ...],
+    *,
+    force: bool,
+    dry: bool,
+) -> None:
+    """Refuse what only a resumed run can be told.
+
+    Raises:
+        UsageError: An option is given without, or cannot be with, ``--resume``.
+    """
+    if resume is not None and refresh:
+        raise UsageError("--refresh cannot be with --resume", hint="--rerun NODE makes an output again")
+    if resume is not None and dry:
+        raise UsageError("--resume goes on with a run, and --dry-run runs nothing: give one of them")
+    for option, given in (("--rerun", rerun), ("--assume-done", assume_done), ("--force", force)):
+        if given and resume is None:
+            hint = (
+                "`--refresh NODE` makes a cached output again" if option == "--rerun" else "give `--resume`"
+            )
+            raise UsageError(f"{option} is for a run that is resumed", hint=hint)
+
+
+def _home(file: str, named: str | None) -> Home:
+    """Return the folder of state: the one that is named, else beside the file (S8.2)."""
+    from petal.data.home import Home, home_for
+
+    if named is not None:
+        return Home(named)
+    return home_for(str(Path(file.partition(".py:")[0]).absolute().parent), os.environ)
+
+
 def _run(
-    pipeline: Pipeline, planned: Planned, listeners: list[Any], look: Look, workers: int, fail_fast: bool
+    pipeline: Pipeline,
+    planned: Planned,
+    listeners: list[Any],
+    look: Look,
+    options: Options,
+    request: Request,
+    home: Home,
+    resumed: Resumption | None,
 ) -> RunResult:
-    from petal.execution.engine import Options
     from petal.execution.signals import Interrupt
 
-    options = Options(workers=workers, fail_fast=fail_fast, keep=False)
+    details = look.log_format is not None
     try:
         with aside() if look.as_json else nullcontext():
-            return pipeline.execute(planned, options, listeners, details=look.log_format is not None)
+            return pipeline.execute(
+                planned,
+                options,
+                listeners,
+                details=details,
+                request=request,
+                home=home,
+                resumed=resumed,
+            )
     except Interrupt as interrupt:
         if interrupt.result is not None:
             interrupt.result.outputs.close()
@@ -157,7 +281,9 @@ def _listeners(plan: Plan, look: Look, stack: ExitStack) -> list[Callable[[Event
     if look.quiet:
         return []
     names = [(node.id, node.operator) for node in plan.nodes]
-    return [*listeners, Console(show, names, unicode=unicode, colour=has_colours(stream))]
+    attempts = {n.id: n.policies.retry.max_attempts for n in plan.nodes if n.policies and n.policies.retry}
+    colour = has_colours(stream)
+    return [*listeners, Console(show, names, unicode=unicode, colour=colour, attempts=attempts)]
 
 
 def _warn(findings: list[Diagnostic], warnings: list[str], look: Look) -> None:
@@ -177,7 +303,7 @@ def _warn(findings: list[Diagnostic], warnings: list[str], look: Look) -> None:
         log_warning(text)
 
 
-def _show_failures(result: RunResult, look: Look) -> None:
+def _show_failures(result: RunResult, look: Look, home: str | None) -> None:
     """Show each node that failed. A reader of stdout that went away is no failure to speak of."""
     errors = [node.error for node in result.nodes.values() if node.error is not None]
     for error in errors:
@@ -190,11 +316,19 @@ def _show_failures(result: RunResult, look: Look) -> None:
         else:
             from petal.cli.failure import show_failure
 
-            show_failure(error, debug=look.debug)
+            show_failure(error, debug=look.debug, replay=_replay(result, error, home))
     if result.error is not None:
         from petal.cli.failure import show_error
 
         show_error(result.error, debug=look.debug)
+
+
+def _replay(result: RunResult, error: NodeFailed, home: str | None) -> str | None:
+    """Return the command that runs a node again that failed."""
+    if error.node is None:
+        return None
+    where = f" --home {shlex.quote(home)}" if home is not None else ""
+    return f"petal replay {result.run_id} {error.node}{where}"
 
 
 def _is_broken_pipe(error: BaseException | None) -> bool:

@@ -23,17 +23,19 @@ def command(
     """Print the JSON Schema (2020-12) of pipeline files, with the parameters of every operator.
 
     Without FILE it knows the installed operators and leaves room for others; with FILE it knows those that this
-    pipeline can name, and nothing else is valid.
+    pipeline can name, and nothing else is valid, unless a node of it speaks plain JSON, whose type may be any.
     """
     from petal.cli.operator_view import all_operators, names_of
-    from petal.config.schema import pipeline_schema
+    from petal.config.schema import has_programs, pipeline_schema
 
     session = open_session(plugins)
     pipeline = None if file is None else open_pipeline(file, session)
     found, problems = all_operators(names_of(session, pipeline))
     for text in problems:
         err(f"warning: {text}")
-    schema = pipeline_schema([operator.spec for operator in found], closed=file is not None)
+    schema = pipeline_schema(
+        [operator.spec for operator in found], closed=pipeline is not None and not has_programs(pipeline.spec)
+    )
     if output is None:
         out_json(schema)
         return 0

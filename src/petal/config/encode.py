@@ -17,6 +17,7 @@ from petal.config.write import dump
 from petal.errors import DefinitionError, UsageError
 from petal.spec.pipeline import MISSING, ModuleSpec, NodeSpec, PipelineSpec
 from petal.spec.policy import (
+    EXECUTION_KEYS,
     NO_POLICIES,
     POLICY_NAMES,
     Batch,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 #: Deeper than this is no parameter, but a list that holds itself.
 _MAX_DEPTH: Final = 48
 #: Keys of an ``execution`` block that are not settings.
-_RESERVED: Final = frozenset({"backend", "target", "failover"})
+_RESERVED: Final = frozenset(EXECUTION_KEYS)
 
 
 def encode(spec: PipelineSpec) -> dict[str, Any]:
@@ -135,14 +136,18 @@ def _execution(policy: Execution, plain: _Plain) -> Any:
     if taken:
         raise UsageError(
             f"a setting of execution cannot be called {min(taken)!r} in a file{plain.owner}",
-            hint="`backend`, `target` and `failover` say where a node runs",
+            hint="`backend`, `target`, `failover`, `protocol` and `unsigned` have a meaning of their own",
             node=plain.node,
         )
-    if not policy.failover and not policy.settings:
+    if policy == Execution(policy.backend):
         return policy.backend
     block: dict[str, Any] = {"backend": policy.backend, **plain.named(policy.settings, "execution setting")}
     if policy.failover:
         block["failover"] = list(policy.failover)
+    if policy.protocol is not None:
+        block["protocol"] = policy.protocol
+    if policy.unsigned:
+        block["unsigned"] = True
     return block
 
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from petal.config.findings import Part, shorten, show, similar
 from petal.errors import DefinitionError
 from petal.spec.policy import (
+    EXECUTION_KEYS,
     NO_POLICIES,
     POLICY_NAMES,
+    PROTOCOLS,
     Batch,
     Cache,
     Effects,
@@ -19,7 +21,7 @@ from petal.spec.policy import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _RETRY_KEYS = ("max_attempts", "delay", "backoff", "max_delay", "jitter", "retry_on", "abort_on")
 _CACHE_KEYS = ("ttl", "version", "depends_on")
@@ -84,7 +86,9 @@ def _execution(part: Part, key: str, value: Any) -> Execution | None:
             hint="`target` is another word for `backend`: keep one",
         )
     failover = block.texts("failover", code="bad-policy")
-    settings = {k: v for k, v in value.items() if k not in ("backend", "target", "failover")}
+    protocol = _word(block, "protocol", PROTOCOLS, "say how inputs and output travel")
+    unsigned = block.flag("unsigned") or False
+    settings = {k: v for k, v in value.items() if k not in EXECUTION_KEYS}
     if value.get(word) is None:
         if not value:
             return Execution()
@@ -99,7 +103,7 @@ def _execution(part: Part, key: str, value: Any) -> Execution | None:
         )
         return None
     backend = block.fixed_text(word, "bad-policy")
-    return None if backend is None else Execution(backend, failover, settings)
+    return None if backend is None else Execution(backend, failover, settings, protocol, unsigned)
 
 
 def _retry(part: Part, key: str, value: Any) -> Retry | bool | None:
@@ -173,19 +177,27 @@ def _batch(part: Part, key: str, value: Any) -> Batch | bool | None:
     return Batch(**_said(said))
 
 
-def _effects(part: Part, key: str, value: Any) -> Effects | None:
-    words = [e.value for e in Effects]
+def _effects(part: Part, key: str, value: Any) -> Effects | None:  # noqa: ARG001
+    found = _word(part, key, [e.value for e in Effects], "say what a second execution would do")
+    return None if found is None else Effects(found)
+
+
+def _word(part: Part, key: str, words: Sequence[str], hint: str) -> str | None:
+    """Read one of a few words."""
+    value = part.data.get(key)
+    if value is None or part.refuse_reference(value, key, code="bad-policy"):
+        return None
     if not isinstance(value, str):
         part.wrong("text", key, value=value, what=part.name(key), hint=f"write one of {', '.join(words)}")
         return None
     if value in words:
-        return Effects(value)
+        return value
     meant = similar(value, words)
     part.add(
         "bad-policy",
         f"{part.name(key)} is {shorten(value)!r}, which is none of {', '.join(words)}",
         key,
-        hint=f"did you mean `{meant}`?" if meant else "say what a second execution would do",
+        hint=f"did you mean `{meant}`?" if meant else hint,
     )
     return None
 

@@ -13,9 +13,9 @@ from petal.config.value_schema import (
     value_schemas,
 )
 from petal.spec.docstring import parse_doc
-from petal.spec.operator import camel_case
-from petal.spec.pipeline import MISSING
-from petal.spec.policy import Effects
+from petal.spec.operator import WRAPPER, camel_case
+from petal.spec.pipeline import MISSING, PipelineSpec
+from petal.spec.policy import PROTOCOLS, Effects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +27,12 @@ _ID: Final = "^[A-Za-z_][A-Za-z0-9_-]*$"
 _LINK: Final = r"^[A-Za-z_][A-Za-z0-9_-]*(\.[^\s.]+)?$"
 _UNIT: Final = r"(\d+(\.\d+)?{})?"
 _DURATION: Final = "^(?=.)" + "".join(_UNIT.replace("{}", unit) for unit in ("d", "h", "m", "s", "ms")) + "$"
+
+
+def has_programs(spec: PipelineSpec) -> bool:
+    """Whether a node of a pipeline speaks plain JSON, so that its type is a label (S6.3)."""
+    said = [spec.defaults.execution, *(n.policies.execution for n in spec.nodes)]
+    return any(execution is not None and execution.speaks_json for execution in said)
 
 
 def pipeline_schema(operators: Iterable[OperatorSpec], *, closed: bool = False) -> dict[str, Any]:
@@ -229,6 +235,16 @@ def _execution_block() -> Schema:
         "backend": backend,
         "target": {**backend, "description": "Another word for backend."},
         "failover": _to("texts", description="Backends to go to when the one before is down."),
+        "protocol": {
+            "enum": list(PROTOCOLS),
+            "description": "How inputs and output travel: json for a program that knows nothing of Petal, "
+            "the default where the block names an entrypoint or a command.",
+        },
+        "unsigned": {
+            "type": "boolean",
+            "default": False,
+            "description": "Let plain JSON pass without a seal, although there is a keyring.",
+        },
     }
     needed = [{"required": ["backend"]}, {"required": ["target"]}, {"maxProperties": 0}]
     return {"type": "object", "properties": properties, "anyOf": needed}
@@ -270,10 +286,13 @@ def _conditions(types: list[OperatorSpec]) -> tuple[list[Schema], dict[str, Sche
         constants = {i.name: _param(i, next(left), doc.args.get(i.name)) for i in operator.inputs}
         required = [p.name for p in operator.params if p.default is MISSING]
         definitions[name] = _object({**constants, **params}, required=required, text=doc.summary)
+        if operator.ref == WRAPPER:  # the rest is what the wrapped operator takes
+            definitions[name].pop("additionalProperties")
         then: Schema = {"properties": {"params": _to(name)}}
         if required:
             then["required"] = ["params"]
-        then["properties"]["inputs"] = {"propertyNames": {"enum": [i.name for i in operator.inputs]}}
+        if operator.ref != WRAPPER:
+            then["properties"]["inputs"] = {"propertyNames": {"enum": [i.name for i in operator.inputs]}}
         if not operator.inputs:
             then["properties"]["inputs"] = {"maxProperties": 0}
         given = {"properties": {"type": {"enum": type_names(operator)}}, "required": ["type"]}

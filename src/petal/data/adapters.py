@@ -6,7 +6,6 @@ value. Frame libraries are imported only when data of theirs is at hand or asked
 
 from __future__ import annotations
 
-import sys
 import time
 import typing
 from collections import deque
@@ -14,9 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
+from petal.data.adapted import adapter_for, make_with, read_with
 from petal.data.batches import BatchMaker, chunked, is_scalar
 from petal.data.fitting import fitted
-from petal.data.frames import batches_of, frame_of, to_container, to_reader
+from petal.data.frames import batches_of, frame_of, loaded_polars, to_container, to_reader
 from petal.data.records import converter, is_record
 from petal.errors import DataError, StreamConsumed
 from petal.spec.pipeline import MISSING
@@ -80,7 +80,7 @@ def adapt(
     if not given.view.streams:
         if view is View.WHOLE and _is_already(value, given, wanted):
             return value
-        given, value = _as_stream(value, given, name)
+        given, value = _as_stream(value, given, name, wanted.adapters or given.adapters)
     if view is View.ITEMS:
         rows = _converted(_as_items(value, given), given, wanted, note)
         if wanted.container == "async":
@@ -164,8 +164,11 @@ class AsyncRows:
 # -- to a stream ----------------------------------------------------------------------------------------------
 
 
-def _as_stream(value: Any, given: Seen, name: str) -> tuple[Seen, Any]:
+def _as_stream(value: Any, given: Seen, name: str, adapters: tuple[Any, ...] = ()) -> tuple[Seen, Any]:
     """Open a value as a stream; text, bytes and mappings are never taken apart (S3.1)."""
+    adapter = adapter_for(value, adapters) if adapters else None
+    if adapter is not None:
+        return Seen(View.BATCHES, MISSING), read_with(adapter, value)
     if isinstance(value, str | bytes | bytearray | Mapping) or is_record(value) or value is None:
         kind = "None" if value is None else f"one {type(value).__name__}"
         raise DataError(
@@ -257,6 +260,9 @@ def _is_already(value: Any, given: Seen, wanted: Seen) -> bool:
     build = _BUILDERS.get(wanted.container)
     if build is not None:
         return type(value) is build and converter(given.element, wanted.element) is None
+    adapter = wanted.adapter
+    if adapter is not None:
+        return bool(adapter.takes(type(value)))
     return container_of(type(value)) == wanted.container
 
 
@@ -265,6 +271,9 @@ def _whole(value: Any, given: Seen, wanted: Seen) -> Any:
     if build is not None:
         return build(_converted(_as_items(value, given), given, wanted))
     batches = list(_as_batches(value, given, Seen(View.BATCHES)))
+    adapter = wanted.adapter
+    if adapter is not None:
+        return make_with(adapter, batches, given.element)
     return to_container(batches, wanted.container, given.element)
 
 
@@ -276,7 +285,7 @@ def row_count(value: Any) -> int | None:
         return int(value.height)
     if hasattr(value, "num_rows"):
         return int(value.num_rows)
-    polars = sys.modules.get("polars")
+    polars = loaded_polars()
     if polars is not None and isinstance(value, polars.Series):
         return len(value)
     return None

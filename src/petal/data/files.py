@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import io
 import os
-import re
-import stat
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, BinaryIO
 
 from msgspec import Struct
 
+from petal.data.busy import Held, hold
+from petal.data.published import described
+from petal.data.publishing import create, failure, is_special, publish, standard_stream, sweep, temporary_of
+from petal.data.unpublished import unpublished
 from petal.errors import OutputError
 from petal.spec.context import Context
+from petal.spec.event import Target
 
 
 class Handed(Struct, frozen=True):
@@ -32,18 +32,25 @@ class Handed(Struct, frozen=True):
     temporary: str
     target: str
 
+    def store(self) -> None:
+        """Do nothing: it is stored."""
+
+    def described(self) -> Target:
+        """Describe the file."""
+        return described(Path(self.temporary), Path(self.target))
+
     def commit(self) -> None:
         """Publish it."""
         try:
-            _publish(Path(self.temporary), Path(self.target))
+            publish(Path(self.temporary), Path(self.target))
         except OSError as error:
             self.abort()
-            raise _failure(Path(self.target), error) from error
+            raise failure(Path(self.target), error) from error
 
     def abort(self) -> None:
         """Drop it; the target stays as it was."""
         with contextlib.suppress(OSError):
-            Path(self.temporary).unlink()
+            os.unlink(self.temporary)  # noqa: PTH108
 
     abandon = abort
 
@@ -56,17 +63,21 @@ class Output:
     Args:
         target: The file to publish. A symbolic link is followed, its mode kept.
         owner: Marks the temporary file's name: run and attempt.
+        run: The run that writes it, and that no other run may write it beside; empty outside of runs, where the last
+            to publish wins.
     """
 
-    def __init__(self, target: str | os.PathLike[str], *, owner: str = "") -> None:
+    def __init__(self, target: str | os.PathLike[str], *, owner: str = "", run: str = "") -> None:
         self.target = Path(os.path.realpath(target))
         mark = owner or f"{os.getpid()}-{os.urandom(4).hex()}"
-        self._temporary = self.target.with_name(f".{_short(self.target.name)}.petal-{mark}.tmp")
-        self._finished = False
+        self._temporary = temporary_of(self.target, mark)
+        self._finished = self._stored = False
+        self._run = run
+        self._held: Held | None = None
         try:
-            self._special = _is_special(self.target)
+            self._special = is_special(self.target)
         except OSError as error:
-            raise _failure(self.target, error) from error
+            raise failure(self.target, error) from error
         self._lock: int | None = None
         self.file: BinaryIO = io.BytesIO()
 
@@ -74,31 +85,59 @@ class Output:
         """Create the file. A signal may interrupt anywhere in here: :meth:`abort` knows its name already.
 
         Raises:
-            OutputError: It cannot be created.
+            OutputError: It cannot be created, or another run is writing it.
         """
+        if self._run and not self._special:
+            self._held = hold(self.target, self._run)
         try:
             if self._special:
                 descriptor = os.open(self.target, os.O_WRONLY | os.O_CLOEXEC)
             else:
-                descriptor = _create(self._temporary)
+                descriptor = create(self._temporary)
         except OSError as error:
-            raise _failure(self.target, error) from error
+            raise failure(self.target, error) from error
         self._lock = os.dup(descriptor)  # keeps the file locked until the end, whoever closes it
         self.file = os.fdopen(descriptor, "wb", buffering=1 << 20)
         return self.file
 
+    def store(self) -> None:
+        """See that what was written would survive a power loss; it is still not to be seen.
+
+        Raises:
+            OutputError: It cannot be stored, and is dropped: what a failed fsync has lost is not known.
+        """
+        if self._finished or self._stored:
+            return
+        try:
+            self.file.close()
+            if not self._special:
+                assert self._lock is not None
+                os.fsync(self._lock)
+        except OSError as error:
+            self.abort()
+            raise failure(self.target, error) from error
+        self._stored = True
+
+    def described(self) -> Target | None:
+        """Describe the file, once it is stored; None where there is nothing to publish, as for a device."""
+        return None if self._special or self._finished else described(self._temporary, self.target)
+
     def commit(self) -> None:
-        """Publish the file: after this returns, a reader sees all of it, also after a power loss."""
+        """Publish the file: after this returns, a reader sees all of it, also after a power loss.
+
+        Raises:
+            OutputError: It cannot be stored or published.
+        """
         if self._finished:
             self.abort()
             return
+        self.store()
         try:
-            self._store()
             if not self._special:
-                _publish(self._temporary, self.target)
+                publish(self._temporary, self.target)
         except OSError as error:
             self.abort()
-            raise _failure(self.target, error) from error
+            raise failure(self.target, error) from error
         self._finished = True
         self._unlock()
 
@@ -113,18 +152,8 @@ class Output:
         """
         if self._finished:
             return None
-        try:
-            self._store()
-        except OSError as error:
-            self.abort()
-            raise _failure(self.target, error) from error
+        self.store()
         return None if self._special else Handed(str(self._temporary), str(self.target))
-
-    def _store(self) -> None:
-        self.file.close()
-        if not self._special:
-            assert self._lock is not None
-            os.fsync(self._lock)
 
     def abort(self) -> None:
         """Drop what was written; the target stays as it was."""
@@ -139,7 +168,7 @@ class Output:
         self._finished = True
         if not self._special:
             with contextlib.suppress(OSError):
-                self._temporary.unlink()
+                os.unlink(self._temporary)  # noqa: PTH108
         self._unlock()
 
     def let_go(self) -> None:
@@ -151,6 +180,9 @@ class Output:
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)
+        held, self._held = self._held, None
+        if held is not None:
+            held.release()
 
 
 @contextlib.contextmanager
@@ -158,21 +190,22 @@ def open_output(path: str | os.PathLike[str], context: Context | None = None) ->
     """Open a file for writing that appears under its name only when it is complete.
 
     Within a run (give the operator's Context) it is published when the node has succeeded; otherwise at the end of
-    the ``with`` block. After an exception nothing of it is left, and the target is as it was.
+    the ``with`` block. After an exception nothing of it is left, and the target is as it was. Several files of one
+    node are published in the order in which they were opened: open the data first, and last what names them.
 
     Args:
         path: The file to write.
         context: The Context that the operator received.
 
     Raises:
-        OutputError: The file cannot be written or published.
+        OutputError: The file cannot be written or published, or another run is writing it (code ``target-busy``).
     """
     opener = context._open_output if context is not None else None
     if opener is not None:
         with opener(path) as file:
             yield file
         return
-    if (stream := _standard_stream(path)) is not None:
+    if (stream := standard_stream(path)) is not None:
         yield stream
         stream.flush()
         return
@@ -182,7 +215,7 @@ def open_output(path: str | os.PathLike[str], context: Context | None = None) ->
         yield output.open()
     except OSError as error:
         output.abort()
-        raise _failure(output.target, error) from error
+        raise failure(output.target, error) from error
     except BaseException:
         output.abort()
         raise
@@ -190,12 +223,32 @@ def open_output(path: str | os.PathLike[str], context: Context | None = None) ->
 
 
 class Outputs:
-    """The outputs that one attempt of a node has opened, committed or aborted together."""
+    """The outputs that one attempt of a node has opened, committed or aborted together.
 
-    def __init__(self, owner: str, claim: Callable[[str], None] | None = None) -> None:
+    They are published in the order in which they were opened: data first, and last a manifest that names it.
+
+    Args:
+        owner: Marks the names of temporary files: run and attempt.
+        claim: Called with each target; raises where another node of the run writes it.
+        run: The run; another run that writes one of the targets at the same time is refused.
+        describe: Whether :meth:`store` and :meth:`commit` say what the files are, as a journal wants to know.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        claim: Callable[[str], None] | None = None,
+        *,
+        run: str = "",
+        describe: bool = False,
+    ) -> None:
         self._owner = owner
         self._claim = claim
+        self._run = run
+        self._describe = describe
         self._open: list[Output | Handed] = []
+        self._held: list[Held] = []
+        self._stored: list[Target] | None = None
         self._swept: set[str] = set()
         self._lock = threading.Lock()
         self._ended = False
@@ -203,18 +256,19 @@ class Outputs:
     @contextlib.contextmanager
     def open(self, path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         """Open an output that :meth:`commit` publishes; the block's own failure aborts it."""
-        if (stream := _standard_stream(path)) is not None:
+        if (stream := standard_stream(path)) is not None:
             yield stream
             stream.flush()
             return
         real = os.path.realpath(path)
         if self._claim is not None and not real.startswith("/dev/"):
             self._claim(real)
+        unpublished.add(self)
         folder = os.path.dirname(real)
         if folder not in self._swept:
             self._swept.add(folder)
             sweep(folder)
-        output = Output(path, owner=f"{self._owner}-{len(self._open)}-{os.urandom(3).hex()}")
+        output = Output(path, owner=f"{self._owner}-{len(self._open)}-{os.urandom(3).hex()}", run=self._run)
         with self._lock:
             late = self._ended
             if not late:
@@ -226,7 +280,7 @@ class Outputs:
             output.file.flush()
         except OSError as error:
             output.abort()
-            raise _failure(output.target, error) from error
+            raise failure(output.target, error) from error
         except BaseException:
             output.abort()
             raise
@@ -251,29 +305,76 @@ class Outputs:
             if isinstance(output, Output):
                 output.let_go()
         self._open.clear()
+        unpublished.discard(self)
 
     def adopt(self, handed: list[Handed]) -> None:
         """Take over what another process has written, to commit or abort it with the rest.
 
         Raises:
-            OutputError: Another node of this run writes the same file.
+            OutputError: Another node of this run, or another run, writes the same file.
         """
         self._open += handed
         for one in handed:
             if self._claim is not None:
                 self._claim(one.target)
+            held = hold(Path(one.target), self._run) if self._run else None
+            if held is not None:
+                self._held.append(held)
 
-    def commit(self) -> None:
-        """Publish all, in the order in which they were opened."""
+    def store(self) -> list[Target]:
+        """See that all that was written would survive a power loss, before any of it is published.
+
+        Returns:
+            What will be published, in that order; empty where nobody wants it described.
+
+        Raises:
+            OutputError: Something cannot be stored; all is dropped.
+        """
         self._ended = True
+        if self._stored is None:
+            try:
+                for output in self._open:
+                    output.store()
+                found = [self._described(o) for o in self._open] if self._describe else []
+            except BaseException:
+                self.abort()
+                raise
+            self._stored = [target for target in found if target is not None]
+        return self._stored
+
+    def commit(self) -> list[Target]:
+        """Publish all, in the order in which they were opened.
+
+        Returns:
+            What was published, as :meth:`store` says it.
+
+        Raises:
+            OutputError: Something cannot be stored or published: that and what would have followed is dropped.
+        """
+        stored = self.store()
         for i, output in enumerate(self._open):
             try:
                 output.commit()
             except BaseException:
                 for rest in self._open[i:]:
                     rest.abort()
+                self._release()
                 raise
         self._open.clear()
+        self._release()
+        return stored
+
+    @staticmethod
+    def _described(output: Output | Handed) -> Target | None:
+        try:
+            return output.described()
+        except OSError as error:
+            raise failure(Path(output.target), error) from error
+
+    def _release(self) -> None:
+        unpublished.discard(self)
+        while self._held:
+            self._held.pop().release()
 
     def abort(self) -> None:
         """Drop all."""
@@ -282,122 +383,17 @@ class Outputs:
         for output in self._open:
             output.abort()
         self._open.clear()
+        self._release()
 
     def abandon(self) -> None:
         """Drop all that a thread which does not stop has opened or will open; safe in a signal handler."""
         self._ended = True
         for output in tuple(self._open):
             output.abandon()
-
-
-def _standard_stream(path: str | os.PathLike[str]) -> IO[bytes] | None:
-    """Return stdout or stderr for ``-`` and their device names: what they lead to is written, never replaced."""
-    stream = {"-": sys.stdout, "/dev/stdout": sys.stdout, "/dev/fd/1": sys.stdout}.get(os.fspath(path))
-    if os.fspath(path) in ("/dev/stderr", "/dev/fd/2"):
-        stream = sys.stderr
-    elif stream is None and os.fspath(path) not in ("-", "/dev/stdout", "/dev/fd/1"):
-        return None
-    if stream is None:
-        raise OutputError("cannot write to stdout: it is closed", hint="name a file")
-    return getattr(stream, "buffer", None)
+        self._release()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a small text file atomically, as UTF-8."""
     with open_output(path) as file:
         file.write(text.encode())
-
-
-_TEMPORARY = re.compile(r"\..*\.petal-[0-9A-Za-z-]+\.tmp", re.DOTALL)
-
-
-def _create(path: Path) -> int:
-    """Make a temporary file, locked as long as its owner lives."""
-    while True:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            with contextlib.suppress(OSError):  # a file system without locks: then nobody sweeps either
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if os.fstat(descriptor).st_nlink:
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # swept away before it was locked
-
-
-def sweep(folder: str) -> None:
-    """Remove temporary files whose owners were killed: those that nobody holds a lock on (FAULTS F01)."""
-    with contextlib.suppress(OSError):
-        stale = [e.path for e in os.scandir(folder) if ".petal-" in e.name and _TEMPORARY.fullmatch(e.name)]
-        for path in stale:
-            with contextlib.suppress(OSError):
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    Path(path).unlink()
-                finally:
-                    os.close(descriptor)
-
-
-def _short(name: str) -> str:
-    """Cut a file's name so that the name of its temporary file is not too long."""
-    return os.fsencode(name)[:160].decode(errors="ignore")
-
-
-def _is_special(path: Path) -> bool:
-    """Whether the target is a device, pipe or terminal, which cannot be replaced."""
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise
-        return False
-    if stat.S_ISDIR(mode):
-        raise OutputError(
-            f"cannot write {str(path)!r}: it is a folder", hint="name a file inside it", code="output"
-        )
-    return not stat.S_ISREG(mode)
-
-
-def _publish(temporary: Path, target: Path) -> None:
-    _keep_mode(target, temporary)
-    os.replace(temporary, target)
-    _sync_folder(target.parent)
-
-
-def _keep_mode(target: Path, temporary: Path) -> None:
-    try:
-        mode = stat.S_IMODE(target.stat().st_mode)
-    except FileNotFoundError:
-        return
-    os.chmod(temporary, mode)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot
-            raise
-    finally:
-        os.close(descriptor)
-
-
-_HINTS = {
-    errno.ENOENT: "create the folder first, or correct the path",
-    errno.ENOTDIR: "a part of the path is a file, not a folder",
-    errno.EACCES: "check the permissions of the folder",
-    errno.EROFS: "the file system is mounted read-only: choose another folder",
-    errno.ENOSPC: "free some space on that disk; the target is as it was",
-}
-
-
-def _failure(target: Path, error: OSError) -> OutputError:
-    if isinstance(error, OutputError):
-        return error
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    found: Any = OutputError(f"cannot write {str(target)!r}: {reason}", hint=_HINTS.get(error.errno or 0))
-    result: OutputError = found
-    return result

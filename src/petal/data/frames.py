@@ -22,7 +22,7 @@ def batches_of(value: Any) -> Iterator[Any] | None:
 
     What is not in memory yet (a LazyFrame, a RecordBatchReader, a relation of DuckDB) is read as it is asked for.
     """
-    polars = sys.modules.get("polars")
+    polars = loaded_polars()
     if polars is not None and isinstance(value, polars.LazyFrame):
         return _collected(value)
     if hasattr(value, "__arrow_c_stream__") and _may_be_long(value):
@@ -31,9 +31,15 @@ def batches_of(value: Any) -> Iterator[Any] | None:
     return None if frame is None else iter([frame])
 
 
+def loaded_polars() -> Any:
+    """Return Polars if it is there; None while another thread still imports it: no value can be of its classes then."""
+    polars = sys.modules.get("polars")
+    return polars if polars is not None and hasattr(polars, "__all__") else None
+
+
 def frame_of(value: Any) -> Any:
     """Return a Polars Series or DataFrame for anything that is a frame or column, or None."""
-    polars = sys.modules.get("polars")
+    polars = loaded_polars()
     if polars is not None:
         if isinstance(value, polars.DataFrame | polars.Series):
             return value

@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
+from petal.data.adapted import made_by, whole_of
 from petal.data.arrow_limits import check_arrow
 from petal.data.columns import holds_objects
 from petal.data.frames import frame_of
@@ -13,6 +14,7 @@ from petal.data.kinds import frame_kind
 from petal.data.limits import Limits
 from petal.data.wire import Spool
 from petal.errors import DataError, WireError
+from petal.interfaces.adapter import Adapter
 from petal.spec.views import COLUMN_KINDS, FRAME_KINDS
 
 
@@ -33,8 +35,8 @@ def encode_batch(batch: Any, spool: Spool, where: str) -> tuple[str, int] | None
     return "f", _write_polars(frame, spool, where)
 
 
-def decode_batch(kind: str, part: memoryview, where: str, limits: Limits | None = None) -> Any:
-    """Return the Series or DataFrame of an attachment.
+def decode_batch(kind: str, part: Any, where: str, limits: Limits | None = None) -> Any:
+    """Return the Series or DataFrame of an attachment; of a file that is open at its place, without a copy.
 
     Raises:
         WireError: The attachment is damaged, or beyond the limits.
@@ -62,12 +64,12 @@ def encode_frame(value: Any, spool: Spool, where: str) -> dict[str, Any]:
     return {"frame": container, "part": _write_polars(frame, spool, where)}
 
 
-def decode_frame(found: Mapping[str, Any], part: memoryview, where: str, limits: Limits | None = None) -> Any:
+def decode_frame(found: Mapping[str, Any], part: Any, where: str, limits: Limits | None = None) -> Any:
     """Return a frame or column.
 
     Args:
         found: What :func:`encode_frame` said of it.
-        part: Its attachment.
+        part: Its attachment; of a frame of Polars, maybe a file that is open at its place.
         where: What it is, for messages.
         limits: What it may be; None for the bytes of a process of this machine, which are not looked through.
 
@@ -86,6 +88,25 @@ def decode_frame(found: Mapping[str, Any], part: memoryview, where: str, limits:
         return frame.lazy() if container == "polars.LazyFrame" else frame
     table = _read_arrow(part, where, limits)
     return _from_table(table, container, found, where)
+
+
+def encode_adapted(value: Any, adapter: Adapter, spool: Spool, where: str) -> dict[str, Any]:
+    """Add what an adapter brings to the attachments, as a frame of Polars, and return what says which.
+
+    Raises:
+        DataError: The adapter fails, or Arrow cannot hold the rows.
+    """
+    return {"frame": adapter.name, "part": _write_polars(whole_of(adapter, value), spool, where)}
+
+
+def decode_adapted(part: memoryview, adapter: Adapter, where: str, limits: Limits | None = None) -> Any:
+    """Return what :func:`encode_adapted` wrote, made by the adapter.
+
+    Raises:
+        DataError: The adapter fails.
+        WireError: The attachment is damaged, or beyond the limits.
+    """
+    return made_by(adapter, _read_polars(part, where, limits))
 
 
 # -- Polars ---------------------------------------------------------------------------------------------------
@@ -107,13 +128,14 @@ def _write_polars(frame: Any, spool: Spool, where: str) -> int:
     return spool.add_written(write, int(frame.estimated_size()))
 
 
-def _read_polars(part: memoryview, where: str, limits: Limits | None) -> Any:
+def _read_polars(part: Any, where: str, limits: Limits | None) -> Any:
     import polars as pl
 
+    is_memory = isinstance(part, memoryview)
     if limits is not None:
-        check_arrow(part, limits)
+        check_arrow(part if is_memory else memoryview(part.read()), limits)
     try:
-        return pl.read_ipc_stream(io.BytesIO(part))
+        return pl.read_ipc_stream(io.BytesIO(part) if is_memory else part)
     except (Exception, pl.exceptions.PanicException) as error:
         raise WireError(f"{where} holds no frame: {error!s:.200}") from None
 

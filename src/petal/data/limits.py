@@ -36,8 +36,8 @@ _NUMBER = re.compile(rb"[-+.0-9eE]++")
 _NO_BRACKET = bytes(set(range(256)) - set(b"{}[]"))
 
 
-def check_json(data: bytes, limits: Limits) -> None:
-    """Check the JSON of a header.
+def check_json(data: bytes, limits: Limits, what: str = "the header") -> None:
+    """Check the JSON of a header, or of a program's reply.
 
     Raises:
         WireError: It is too deep, has too many values, or a key or number that is too long.
@@ -48,21 +48,21 @@ def check_json(data: bytes, limits: Limits) -> None:
 
     def short(found: re.Match[bytes]) -> bytes:
         if found[1] is not None and len(found[0]) - len(found[1]) - 2 > limits.key:
-            raise _too("a key of the header", "characters", limits.key)
+            raise _too(f"a key of {what}", "characters", limits.key)
         return b'"'
 
     bare = _TEXT.sub(short, data)
     brackets = bare.translate(None, _NO_BRACKET)
     if bare.count(b",") + len(brackets) // 2 >= limits.items:
-        raise _too("the header", "values", limits.items)
+        raise _too(what, "values", limits.items)
     if max(map(len, _NUMBER.findall(bare)), default=0) > limits.digits:
-        raise _too("a number of the header", "digits", limits.digits)
+        raise _too(f"a number of {what}", "digits", limits.digits)
     if len(brackets) > limits.depth:
         depth = 0
         for byte in brackets:
             depth += 1 if byte in b"{[" else -1
             if depth > limits.depth:
-                raise _too("the header", "containers inside one another", limits.depth)
+                raise _too(what, "containers inside one another", limits.depth)
 
 
 # -- MessagePack ----------------------------------------------------------------------------------------------

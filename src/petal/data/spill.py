@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import io
-import sys
+import os
 from collections import deque
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
 from petal.data.codec import Codec
 from petal.data.columns import holds_objects
+from petal.data.frames import loaded_polars
 
-__all__ = ["Codec", "Counted", "Kept", "Spill", "size_of"]
+__all__ = ["Codec", "Counted", "Held", "Kept", "Spill", "size_of"]
 
 #: Bytes of batches that are kept in memory before the next go to disk.
 _HELD = 64 << 20
@@ -21,6 +22,14 @@ class _Written(NamedTuple):
     """A piece on disk: its kind (``s`` Series, ``f`` DataFrame, ``m`` list of items), and its size in bytes."""
 
     kind: str
+    size: int
+
+
+class _Shelved(NamedTuple):
+    """A piece on disk that may be read again: its kind, where it begins, and its size in bytes."""
+
+    kind: str
+    at: int
     size: int
 
 
@@ -46,7 +55,7 @@ class Spill:
 
     def put(self, piece: Any) -> None:
         """Write a piece behind the others."""
-        kind, data = self._encode(piece)
+        kind, data = encoded(piece, self._codec)
         if data is None:
             self._queue.append(piece)
             return
@@ -66,7 +75,7 @@ class Spill:
         if self._read_at == self._write_at:
             self._read_at = self._write_at = 0
             self._file.truncate(0)
-        return self._decode(piece.kind, data)
+        return decoded(piece.kind, data, self._codec)
 
     def close(self) -> None:
         """Give the disk space back."""
@@ -78,25 +87,29 @@ class Spill:
         if file is not None:  # nobody read what was kept
             file.close()
 
-    def _encode(self, piece: Any) -> tuple[str, Any]:
-        polars = sys.modules.get("polars")
-        if polars is not None and isinstance(piece, polars.Series | polars.DataFrame):
-            is_series = isinstance(piece, polars.Series)
-            frame = piece.to_frame() if is_series else piece
-            if any(map(holds_objects, frame.dtypes)):
-                return "", None
-            buffer = io.BytesIO()
-            frame.write_ipc_stream(buffer, compression="zstd")
-            return ("s" if is_series else "f"), buffer.getbuffer()
-        return "m", self._codec.encode(piece) if isinstance(piece, list) else None
 
-    def _decode(self, kind: str, data: bytes) -> Any:
-        if kind == "m":
-            return self._codec.decode(data)
-        import polars as pl
+def encoded(piece: Any, codec: Codec) -> tuple[str, Any]:
+    """Return the kind and the bytes of a piece; None for the bytes where no codec takes it exactly."""
+    polars = loaded_polars()
+    if polars is not None and isinstance(piece, polars.Series | polars.DataFrame):
+        is_series = isinstance(piece, polars.Series)
+        frame = piece.to_frame() if is_series else piece
+        if any(map(holds_objects, frame.dtypes)):
+            return "", None
+        buffer = io.BytesIO()
+        frame.write_ipc_stream(buffer, compression="zstd")
+        return ("s" if is_series else "f"), buffer.getbuffer()
+    return "m", codec.encode(piece) if isinstance(piece, list) else None
 
-        frame = pl.read_ipc_stream(io.BytesIO(data))
-        return frame.to_series(0) if kind == "s" else frame
+
+def decoded(kind: str, data: bytes, codec: Codec) -> Any:
+    """Make a piece of its bytes again."""
+    if kind == "m":
+        return codec.decode(data)
+    import polars as pl
+
+    frame = pl.read_ipc_stream(io.BytesIO(data))
+    return frame.to_series(0) if kind == "s" else frame
 
 
 def size_of(piece: Any) -> int:
@@ -162,3 +175,66 @@ class Kept:
         if self._spill is not None:
             self._spill.close()
             self._spill = None
+
+
+class Held:
+    """All pieces of a stream, to be read as often as somebody likes, by several threads: what attempts are given (S4.3).
+
+    Args:
+        folder: Where to keep what is too large for memory, or None for the temporary folder.
+        element: What flows, to choose a codec.
+        limit: Bytes of batches, and pieces, held in memory.
+    """
+
+    def __init__(self, folder: str | None, element: object, limit: tuple[int, int] = (_HELD, 64)) -> None:
+        self._folder = folder
+        self._codec = Codec(element)
+        self._room, self._places = limit
+        self._pieces: list[Any] = []
+        self._file: IO[bytes] | None = None
+        self._end = 0
+        self.rows = 0
+
+    def put(self, piece: Any) -> None:
+        """Hold one more piece."""
+        self.rows += len(piece)
+        self._pieces.append(self._written(piece) if self._room <= 0 or self._places <= 0 else piece)
+        self._room -= size_of(piece)
+        self._places -= 1
+
+    def _written(self, piece: Any) -> Any:
+        """Write a piece to the file; one that no codec takes exactly stays in memory."""
+        kind, data = encoded(piece, self._codec)
+        if data is None:
+            return piece
+        if self._file is None:
+            import tempfile
+
+            self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
+        at, size = self._end, len(data)
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+        self._end += size
+        return _Shelved(kind, at, size)
+
+    def pieces(self) -> Iterator[Any]:
+        """Give the pieces in order."""
+        for piece in self._pieces:
+            if type(piece) is _Shelved:
+                assert self._file is not None
+                data = os.pread(self._file.fileno(), piece.size, piece.at)
+                yield decoded(piece.kind, data, self._codec)
+            else:
+                yield piece
+
+    def close(self) -> None:
+        """Drop what is held."""
+        self._pieces.clear()
+        if self._file is not None:
+            self._file.close()
+
+    def __del__(self) -> None:
+        file = getattr(self, "_file", None)
+        if file is not None:
+            file.close()

@@ -10,8 +10,18 @@ from typing import Any
 
 from petal.data.adapters import AsyncRows, batch_rows
 from petal.data.batches import BATCH_ROWS
+from petal.data.codecs import Codecs
 from petal.data.frames import batches_of
-from petal.data.frames_wire import decode_batch, decode_frame, encode_batch, encode_frame, is_frame, part_of
+from petal.data.frames_wire import (
+    decode_adapted,
+    decode_batch,
+    decode_frame,
+    encode_adapted,
+    encode_batch,
+    encode_frame,
+    is_frame,
+    part_of,
+)
 from petal.data.limits import Limits
 from petal.data.packing import Packer, packer_of
 from petal.data.wire import Spool
@@ -33,10 +43,14 @@ _BUILDERS: dict[str, Any] = {
     "frozenset": frozenset,
     "deque": deque,
 }
+#: Where no plugin brings any.
+NO_CODECS = Codecs(())
 _COLLECTIONS = (list, tuple, set, frozenset, deque)
 
 
-def encode_port(value: Any, annotation: Any, seen: Seen, spool: Spool, where: str) -> Any:
+def encode_port(
+    value: Any, annotation: Any, seen: Seen, spool: Spool, where: str, codecs: Codecs | None = None
+) -> Any:
     """Turn what flows through a port into plain data for a header, and attachments.
 
     Args:
@@ -45,6 +59,7 @@ def encode_port(value: Any, annotation: Any, seen: Seen, spool: Spool, where: st
         seen: The annotation taken apart.
         spool: Takes the attachments.
         where: What it is, for messages: ``input `x```.
+        codecs: Those of plugins, which write what is their kind; None where none take part.
 
     Raises:
         DataError: Something in it is not what the annotation says, or cannot be written; the message says where.
@@ -55,12 +70,12 @@ def encode_port(value: Any, annotation: Any, seen: Seen, spool: Spool, where: st
         return value
     view = seen.view
     if view is View.VALUE:
-        return _encode_value(value, annotation, spool, where)
+        return _encode_value(value, annotation, spool, where, codecs)
     if view is View.WHOLE:
-        return _encode_whole(value, seen, spool, where)
+        return _encode_whole(value, seen, spool, where, codecs)
     if view is View.ITEMS:
         rows = value.plain() if isinstance(value, AsyncRows) else _opened(value, where)
-        return {MARK: {"rows": _row_pieces(rows, seen.element, spool, where)}}
+        return {MARK: {"rows": _row_pieces(rows, seen.element, spool, where, codecs)}}
     return {MARK: {"rows": list(_batch_pieces(value, seen.element, spool, where))}}
 
 
@@ -71,6 +86,7 @@ def decode_port(
     parts: Sequence[memoryview],
     where: str,
     limits: Limits | None = None,
+    codecs: Codecs | None = None,
 ) -> Any:
     """Return what flows through a port, of what a header and attachments say.
 
@@ -84,9 +100,11 @@ def decode_port(
         parts: The attachments.
         where: What it is, for messages.
         limits: What an attachment may be; None for those of a process of this machine.
+        codecs: Those of plugins, which read what they wrote; None where none take part.
 
     Raises:
         DataError: It is not what the annotation says.
+        EnvironmentNotReady: A codec wrote it that is not here.
         WireError: It is damaged, or beyond the limits.
     """
     if found is None or (type(found) is annotation and annotation in _SCALARS):
@@ -101,13 +119,18 @@ def decode_port(
     if type(mark) is not dict:
         raise WireError(f"{where} is marked by what is no mark")
     if "rows" in mark:
-        pieces = _decoded_pieces(mark["rows"], seen.element, parts, where, limits)
+        pieces = _decoded_pieces(mark["rows"], seen.element, parts, where, limits, codecs or NO_CODECS)
         if view is View.BATCHES:
             return pieces
         return chain.from_iterable(map(batch_rows, pieces)) if view.streams else _collected(pieces, mark)
     if "frame" in mark:
         part = part_of(parts, mark.get("part"), where)
+        adapter = seen.adapter
+        if adapter is not None and adapter.name == mark["frame"]:
+            return decode_adapted(part, adapter, where, limits)
         return decode_frame(mark, part, where, limits)
+    if "codec" in mark:
+        return (codecs or NO_CODECS).read(mark, part_of(parts, mark.get("part"), where), where)
     for form in ("m", "t"):
         if form in mark:
             part = part_of(parts, mark[form], where)
@@ -118,9 +141,14 @@ def decode_port(
 # -- values ---------------------------------------------------------------------------------------------------
 
 
-def _encode_value(value: Any, annotation: Any, spool: Spool, where: str) -> Any:
+def _encode_value(value: Any, annotation: Any, spool: Spool, where: str, codecs: Codecs | None) -> Any:
+    is_plain = _stands_in_header(value)
+    if codecs is not None and not is_plain:
+        mark = codecs.write(value, spool, where)
+        if mark is not None:
+            return {MARK: mark}
     packer = packer_of(annotation)
-    if _stands_in_header(value):
+    if is_plain:
         packer.check(value, where)
         return value
     return _packed(packer, value, spool, where)
@@ -190,14 +218,18 @@ def _is_unicode(text: str) -> bool:
 # -- everything at once ---------------------------------------------------------------------------------------
 
 
-def _encode_whole(value: Any, seen: Seen, spool: Spool, where: str) -> Any:
+def _encode_whole(value: Any, seen: Seen, spool: Spool, where: str, codecs: Codecs | None) -> Any:
+    adapter = seen.adapter
+    if adapter is not None and adapter.takes(type(value)):
+        return {MARK: encode_adapted(value, adapter, spool, where)}
     if is_frame(value):
         return {MARK: encode_frame(value, spool, where)}
     if type(value) is list and len(value) <= _FEW and _stands_in_header(value):
         _rows_packer(seen.element).check(value, where)
         return value
     container = next((k.__name__ for k in _COLLECTIONS if isinstance(value, k)), "list")
-    pieces = _row_pieces(value if type(value) is list else _opened(value, where), seen.element, spool, where)
+    rows = value if type(value) is list else _opened(value, where)
+    pieces = _row_pieces(rows, seen.element, spool, where, codecs)
     return {MARK: {"rows": pieces, "as": container}}
 
 
@@ -226,13 +258,18 @@ def _rows_packer(element: Any) -> Packer:
     return packer_of(list[Any] if element is MISSING else list[element])
 
 
-def _row_pieces(rows: Iterator[Any] | list[Any], element: Any, spool: Spool, where: str) -> list[Any]:
+def _row_pieces(
+    rows: Iterator[Any] | list[Any], element: Any, spool: Spool, where: str, codecs: Codecs | None
+) -> list[Any]:
     packer, done = _rows_packer(element), 0
     pieces: list[Any] = []
     whole = rows if type(rows) is list else None
     while piece := list(islice(rows, BATCH_ROWS)) if whole is None else whole[done : done + BATCH_ROWS]:
-        form, data = packer.pack(piece, spool, where, done)
-        pieces.append((form, spool.add(data)))
+        written = codecs.write_rows(piece, spool, where) if codecs is not None else None
+        if written is None:
+            form, data = packer.pack(piece, spool, where, done)
+            written = form, spool.add(data)
+        pieces.append(written)
         done += len(piece)
     return pieces
 
@@ -254,7 +291,7 @@ def _batch_pieces(value: Any, element: Any, spool: Spool, where: str) -> Iterato
 
 
 def _decoded_pieces(
-    pieces: Any, element: Any, parts: Sequence[memoryview], where: str, limits: Limits | None
+    pieces: Any, element: Any, parts: Sequence[memoryview], where: str, limits: Limits | None, codecs: Codecs
 ) -> Iterator[Any]:
     if type(pieces) is not list or not all(type(p) in (list, tuple) and len(p) == 2 for p in pieces):
         raise WireError(f"{where} does not say where its rows are")
@@ -267,6 +304,8 @@ def _decoded_pieces(
                 yield decode_batch(form, part, where, limits)
             elif form in ("m", "t"):
                 yield packer.unpack(form, part, parts, where, limits)
+            elif type(form) is str and form.startswith("c:"):
+                yield codecs.read_rows(form, part, where, limits)
             else:
                 raise WireError(f"{where} has rows in an unknown form")
 

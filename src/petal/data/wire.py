@@ -231,16 +231,31 @@ def read_header(data: Any, limits: Limits | None = LIMITS) -> dict[str, Any]:
     Raises:
         WireError: It is not that.
     """
-    data = bytes(data)
-    if limits is not None:
-        check_json(data, limits)
     try:
-        found = _decode(data.decode())
+        found = decode_json(bytes(data), limits, "the header")
     except (ValueError, RecursionError) as error:
         raise WireError(f"a message's header is not JSON: {error}", hint=_TORN) from None
     if type(found) is not dict:
         raise WireError("a message's header is no JSON object", hint=_TORN)
     return found
+
+
+def decode_json(data: bytes, limits: Limits | None, what: str) -> Any:
+    """Parse strict JSON: no key twice, no ``NaN``, within the limits.
+
+    Args:
+        data: The JSON.
+        limits: What it may be at most, looked at before anything is parsed; None for no limits.
+        what: What it is, for messages.
+
+    Raises:
+        ValueError: It is not JSON, or not Unicode.
+        RecursionError: It is too deep, and there are no limits.
+        WireError: It is beyond a limit.
+    """
+    if limits is not None:
+        check_json(data, limits, what)
+    return _decode(data.decode())
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -318,6 +333,11 @@ class Outgoing:
         """Set the header, when all attachments are there: their sizes are added as ``parts``."""
         self.header = _encode({**header, "parts": self.spool.sizes})
         self.spool.flush()
+
+    @property
+    def plain(self) -> None:
+        """Nothing: only a worker of Petal understands it."""
+        return
 
     @property
     def parts(self) -> Sequence[memoryview]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -14,7 +15,9 @@ from msgspec import Struct
 
 from petal.data.adapters import adapt
 from petal.data.files import Outputs
+from petal.execution.retrying import FIRST, Rule, decide, failure_of, rule_of
 from petal.execution.state import RunState
+from petal.planning.moving import backend_of
 from petal.running.call import Callee
 from petal.running.watch import Failure, Stopped
 from petal.spec.context import Context
@@ -139,10 +142,12 @@ class Chain(Protocol):
     def input(self, index: int, name: str, binding: Any, view: Seen | None = None) -> Any:
         """Return an input's value in a view."""
 
-    def call(self, index: int) -> Callee:
+    def call(self, index: int, place: int = 0) -> Callee:
         """Make the operator ready."""
 
-    def context(self, index: int, outputs: Outputs, batch: int | None = None) -> Context:
+    def context(
+        self, index: int, outputs: Outputs, batch: int | None = None, attempt: int | None = None
+    ) -> Context:
         """Make what a call may ask for."""
 
 
@@ -169,21 +174,68 @@ def rows_of(chain: Chain, index: int, batch: Batch, cut: Input, outputs: Outputs
             if value is not MISSING:
                 held[name] = [hold(port, v) for v in value] if port.variadic else hold(port, value)
 
-    def call_one(call: Callee, piece: Piece) -> list[Any]:
+    def once(call: Callee, piece: Piece, attempt: int) -> list[Any]:
         inputs = {
             n: [again(ports[n], v) for v in value] if ports[n].variadic else again(ports[n], value)
             for n, value in held.items()
         }
         rows = [piece.rows] if view.view is View.BATCHES else piece.rows
         inputs[cut.name] = adapt(iter(rows), view, cut.seen, cut.name)
-        result = call(inputs, chain.context(index, outputs, piece.number))
+        result = call(inputs, chain.context(index, outputs, piece.number, attempt))
         return list(result if given.view.streams else adapt(result, given, flow, "output"))
+
+    policies = state.plan.nodes[index].policies
+    rule = rule_of(policies) if policies is not None else None
+    call_one = once_or_again(chain, index, rule, once, cut.name) if rule is not None else _first(once)
 
     def failed(where: str) -> None:
         chain.failure.where.setdefault(index, f"{where} of `{cut.name}`")
 
     calls = Calls(call_one, partial(chain.call, index), batch, state.stop, failed)
     return calls.rows(pieces(stream, view, batch))
+
+
+Once = Callable[[Callee, Piece, int], list[Any]]
+
+
+def _first(once: Once) -> Callable[[Callee, Piece], list[Any]]:
+    return lambda call, piece: once(call, piece, 1)
+
+
+def once_or_again(
+    chain: Chain, index: int, rule: Rule, once: Once, name: str
+) -> Callable[[Callee, Piece], list[Any]]:
+    """Return what does one piece, again and elsewhere as the node's rule says: each call is tried by itself."""
+    from random import random
+
+    state, node = chain.state, chain.state.plan.nodes[index]
+
+    def tried(call: Callee, piece: Piece) -> list[Any]:
+        attempt = FIRST
+        while True:
+            try:
+                return once(call, piece, attempt.number)
+            except Exception as error:
+                again = decide(rule, attempt, failure_of(error), random)
+                if again is None or state.stop:
+                    raise
+                where = f"{piece} of `{name}`"
+                state.again(index, attempt.number, backend_of(node, attempt.place), error, again.wait, where)
+                if again.attempt.place != attempt.place:
+                    call = chain.call(index, again.attempt.place)
+                attempt = again.attempt
+                _wait(again.wait, state.stop)
+
+    return tried
+
+
+def _wait(seconds: float, stop: list[Any]) -> None:
+    """Wait in a call's own place among those in flight; a run that is being stopped waits no longer."""
+    until = time.perf_counter() + seconds
+    while (left := until - time.perf_counter()) > 0:
+        if stop:
+            raise Stopped
+        time.sleep(min(left, _PATIENCE))
 
 
 class Calls:

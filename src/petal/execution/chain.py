@@ -6,25 +6,29 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from petal.data.adapters import adapt, row_count
 from petal.data.batches import BATCH_ROWS
 from petal.data.files import Outputs
-from petal.data.spill import Counted, Kept
+from petal.data.spill import Counted, Held, Kept
 from petal.data.split import by_port
 from petal.errors import DataError
 from petal.execution.branches import NobodyReads
 from petal.execution.signals import Interrupt
-from petal.execution.state import Collected, LeafStream, Ported, RunState
+from petal.execution.state import Collected, LeafStream, Listed, Ported, RunState, Stored
+from petal.planning.moving import backend_of
 from petal.running.call import Call, Callee
 from petal.running.secrets import reveal
 from petal.running.watch import Broken, Failure, Stopped, Watch, watched, watched_batches
 from petal.spec.context import Context
 from petal.spec.event import Status
 from petal.spec.pipeline import MISSING
-from petal.spec.plan import Binding, Constant, FromNode, Given, batched_input
+from petal.spec.plan import Binding, Constant, FromNode, Given, batched_input, stream_ports
 from petal.spec.views import Seen, View
+
+if TYPE_CHECKING:
+    from petal.data.artifact import Artifact, Making
 
 _CONSTANT = Seen(View.VALUE)
 
@@ -36,10 +40,21 @@ class Chain:
         state: The run.
         members: Nodes in topological order, the driver last.
         previews: Whether first rows are kept for the log.
+        attempt: The attempt, from 1, of a node that may have several.
+        place: Where that attempt runs: 0 for the node's backend, then those that it fails over to.
     """
 
-    def __init__(self, state: RunState, members: Sequence[int], previews: bool) -> None:
+    def __init__(
+        self, state: RunState, members: Sequence[int], previews: bool, attempt: int = 1, place: int = 0
+    ) -> None:
         self.state = state
+        self.attempt = attempt
+        self.place = place
+        #: Whether the output of a held node came from the cache.
+        self.cached = False
+        #: Writes the output of a held node that is to be kept, and what it has written.
+        self.making: Making | None = None
+        self.artifact: Artifact | None = None
         self.failure = Failure()
         self.watches = {i: Watch(i) for i in members}
         self._members = members
@@ -78,7 +93,12 @@ class Chain:
         spec, watch = state.specs[index], self.watches[index]
         self._last_started = index
         watch.began = time.perf_counter()
-        watch.outputs = Outputs(f"{state.run_id}-1", partial(state.claim, node.id))
+        watch.outputs = Outputs(
+            f"{state.run_id}-{self.attempt}",
+            partial(state.claim, node.id),
+            run=state.run_id,
+            describe=state.describe,
+        )
         with state.lock:
             state.outputs.add(watch.outputs)
         batch = node.policies.batch if node.policies is not None else None
@@ -105,32 +125,38 @@ class Chain:
             watch.spent += time.perf_counter() - watch.began
         if state.units.flows[index]:
             self._flow(index, result)
+        elif index in state.units.held and spec.outputs:
+            self._hold(index, result)
         elif index in state.units.ports:
             self._part(index, result)
         else:
             self._keep(index, result)
 
-    def call(self, index: int) -> Callee:
+    def call(self, index: int, place: int | None = None) -> Callee:
         """Make a member's operator ready, here or elsewhere; it is closed at the end."""
+        place = self.place if place is None else place
         state, node = self.state, self.state.plan.nodes[index]
         spec, operator = state.specs[index], state.operators[node.operator]
         call: Callee
-        if index in state.away:
+        if index in state.away and not (place and backend_of(node, place) == "local"):
             from petal.execution.remote import RemoteCall  # only a node that leaves the process pays for it
 
             outputs = self.watches[index].outputs
-            call = RemoteCall(state.sessions, state.plan, node, spec, operator, outputs, state.stop)
+            call = RemoteCall(state.sessions, state.plan, node, spec, operator, outputs, state.stop, place)
         else:
             call = Call(spec, operator.target, reveal(node.params), state.loop)
         self._calls.append((index, call))
         return call
 
-    def context(self, index: int, outputs: Outputs, batch: int | None = None) -> Context:
+    def context(
+        self, index: int, outputs: Outputs, batch: int | None = None, attempt: int | None = None
+    ) -> Context:
         """Make what a call of a member may ask for; ``batch`` is the number of the call where there are several."""
         state, node = self.state, self.state.plan.nodes[index]
         return Context(
             run_id=state.run_id,
             node_id=node.id,
+            attempt=attempt or self.attempt,
             pipeline=state.plan.name,
             idempotency_key=f"{state.run_id}:{node.id}" + (f":{batch}" if batch is not None else ""),
             columns=node.columns,
@@ -178,9 +204,16 @@ class Chain:
             value = value[binding.port]
         if isinstance(value, Collected):
             watch.inputs[name] = value
+            watch.whole[name] = watch.whole.get(name, 0) + value.rows
             return value.view(wanted, name)
         value = self._port(source, binding, value)
         watch.inputs[name] = value
+        if (
+            source in state.units.held
+            and isinstance(value, list)
+            and self._seen(source, binding.port).view.streams
+        ):
+            value = iter(value)  # one of several streams, which all were read
         output = state.specs[source].output(binding.port)
         given = source not in state.plan.overrides and output is not None
         return adapt(value, output.seen if output is not None and given else _CONSTANT, wanted, name, note)
@@ -205,21 +238,70 @@ class Chain:
 
     # -- what comes out ---------------------------------------------------------------------------------------
 
+    def _hold(self, index: int, result: Any) -> None:
+        """What a held node gives: read to its end, and shown to others only when all of it is there (S4.3)."""
+        state, seen, making = self.state, self._seen(index), self.making
+        if seen.view.streams:
+            pieces = making or Held(state.folder, seen.element)
+            self._flow(index, result)
+            stream = self._streams[index]
+            for piece in stream if seen.view is View.BATCHES else _pieces(stream):
+                pieces.put(piece)
+            if isinstance(pieces, Held):
+                state.values[index] = Collected(pieces, seen)
+            else:
+                self._show_made(index, pieces)
+            return
+        ports = stream_ports(state.specs[index])
+        if ports:
+            watch, rows = self.watches[index], dict[str, list[Any]]()
+            parting = time.perf_counter()
+            try:
+                for port, row in by_port({p: self._port(index, FromNode(index, p), result) for p in ports}):
+                    if state.stop:
+                        raise Stopped
+                    rows.setdefault(port, []).append(row)
+            finally:
+                watch.spent += time.perf_counter() - parting
+            result = _with_fields(result, {p: rows.get(p, []) for p in ports})
+        self._keep(index, result)
+        if making is not None:
+            making.value(result)
+            self._show_made(index, making)
+
+    def _show_made(self, index: int, making: Making) -> None:
+        self.artifact = making.finish()
+        self.show(index, self.artifact)
+
+    def show(self, index: int, artifact: Artifact) -> None:
+        """Let others read a node's output from its artifact, whether it was made now or before."""
+        state, watch, seen = self.state, self.watches[index], self._seen(index)
+        watch.ended = True
+        if seen.view.streams:
+            watch.rows = artifact.rows
+            state.values[index] = Collected(Stored(artifact), seen)
+            return
+        value = state.values[index] = watch.value = artifact.load()
+        watch.rows = row_count(value)
+
     def _flow(self, index: int, result: Iterator[Any]) -> None:
         """A stream: watch it, and leave it to whoever pulls; the driver's own is read to its end here."""
         seen, watch, state = self._seen(index), self.watches[index], self.state
         watch_it = watched_batches if seen.view is View.BATCHES else watched
         stream = watch_it(result, watch, self.failure, state.stop, self._previews)
         self._streams[index] = stream
-        if index == self._members[-1]:
+        if index == self._members[-1] and index not in state.units.held:
             self._drain(index, stream, seen)
 
     def _drain(self, index: int, stream: Iterator[Any], seen: Seen) -> None:
         state = self.state
         trunk = state.trunks.get(index)
         kept: Kept | Counted | None = None
-        pieces: list[Any] | None = [] if index in state.units.collected else None
-        if pieces is None and index in state.targets:
+        pieces: list[Any] | None = [] if index in state.units.loaded else None
+        held = None
+        if pieces is None and index in state.units.collected:
+            held = Held(state.folder, seen.element)
+        elif pieces is None and index in state.targets:
             kept = Kept(state.folder, seen.element) if state.keep else Counted()
         try:
             for piece in stream if seen.view is View.BATCHES else _pieces(stream):
@@ -227,6 +309,8 @@ class Chain:
                     kept.put(piece)
                 if pieces is not None:
                     pieces.append(piece)
+                if held is not None:
+                    held.put(piece)
                 if trunk is not None:
                     trunk.push(piece)
         except NobodyReads as news:
@@ -238,7 +322,9 @@ class Chain:
                 kept.close()
             raise
         if pieces is not None:
-            state.values[index] = Collected(pieces, seen)
+            state.values[index] = Collected(Listed(pieces), seen)
+        elif held is not None:
+            state.values[index] = Collected(held, seen)
         elif kept is not None:
             state.values[index] = LeafStream(kept, seen)
 
@@ -284,7 +370,7 @@ class Chain:
         finally:
             watch.spent += time.perf_counter() - parting
         watch.ended = True
-        collected = {p: Collected(found, self._seen(index, p)) for p, found in kept.items()}
+        collected = {p: Collected(Listed(found), self._seen(index, p)) for p, found in kept.items()}
         if whole:
             state.values[index] = _with_fields(result, {p: list(c.stream()) for p, c in collected.items()})
         else:

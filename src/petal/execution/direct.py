@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -13,7 +13,7 @@ from petal.running.call import plain_result
 from petal.running.loop import LoopThread
 from petal.spec.operator import Flavour, Input, OperatorSpec
 from petal.spec.pipeline import MISSING
-from petal.spec.plan import Constant, FromNode
+from petal.spec.plan import Constant, FromNode, PlanNode
 from petal.spec.views import Seen, View
 
 #: Types that need no second look when a function returns them.
@@ -21,6 +21,7 @@ SCALARS = frozenset({int, float, str, bool, bytes, type(None)})
 
 # Names of their own: to read one from its class takes 0.1 µs.
 _FUNCTION, _VALUE = Flavour.FUNCTION, View.VALUE
+_NOTHING: dict[str, Any] = {}
 
 
 class Direct(Struct, frozen=True, gc=False):
@@ -38,7 +39,7 @@ class Direct(Struct, frozen=True, gc=False):
     node: int
     target: Callable[..., Any]
     spec: OperatorSpec
-    sources: tuple[int, ...]
+    sources: Sequence[int]
     names: tuple[str, ...] | None
     constants: dict[str, Any]
 
@@ -60,26 +61,51 @@ class Direct(Struct, frozen=True, gc=False):
 
 def direct_call(state: RunState, unit: int) -> Direct | None:
     """Return the direct call that is all there is to a unit; None for one that needs more."""
-    members, flows = state.units.members[unit], state.units.flows
-    index = members[-1]
     units = state.units
-    if len(members) > 1 or flows[index] or index in state.plan.overrides or index in units.ports:
-        return None
-    if index in units.away or unit in units.moved:
-        return None
-    node, spec = state.plan.nodes[index], state.specs[index]
-    if spec.flavour is not _FUNCTION or spec.contexts:
-        return None
+    if units.direct:
+        index = unit
+        node, spec = state.plan.nodes[index], state.specs[index]
+        if spec.flavour is not _FUNCTION or spec.contexts:
+            return None
+        sources = units.sources[unit]
+        if sources is not None and not node.params and spec.positional == tuple(node.inputs):
+            for port in spec.inputs:
+                if port.seen.view is not _VALUE:
+                    break
+            else:
+                return Direct(index, state.operators[node.operator].target, spec, sources, None, _NOTHING)
+    else:
+        members = units.members[unit]
+        index = members[-1]
+        if (
+            len(members) > 1
+            or units.flows[index]
+            or index in state.plan.overrides
+            or index in units.ports
+            or index in units.away
+            or index in units.held
+            or unit in units.moved
+        ):
+            return None
+        node, spec = state.plan.nodes[index], state.specs[index]
+        if spec.flavour is not _FUNCTION or spec.contexts:
+            return None
     if node.params and has_reference(node.params):
         return None
+    return _looked_at(state, index, node, spec)
+
+
+def _looked_at(state: RunState, index: int, node: PlanNode, spec: OperatorSpec) -> Direct | None:
+    """Look at each input of a function."""
+    given = state.units.seen
     sources: list[int] = []
     constants, bound = node.params, node.inputs
     for port in spec.inputs:
         binding = bound.get(port.name)
         if type(binding) is FromNode and not port.variadic:
             source, seen = binding.node, port.seen
-            if flows[source] or binding.port != "output":
-                return None
+            if given[source].view.streams or binding.port != "output":
+                return None  # it flows, or is kept in pieces
             if seen.view is not _VALUE and not _same_whole(state.specs[source].outputs[0].seen, seen):
                 return None
             sources.append(source)
@@ -90,7 +116,7 @@ def direct_call(state: RunState, unit: int) -> Direct | None:
     names = None
     if constants or len(sources) < len(spec.inputs):
         names = tuple([p.name for p in spec.inputs if type(node.inputs.get(p.name)) is FromNode])
-    return Direct(index, state.operators[node.operator].target, spec, tuple(sources), names, constants)
+    return Direct(index, state.operators[node.operator].target, spec, sources, names, constants)
 
 
 def _is_value(port: Input, binding: Constant) -> bool:

@@ -2,87 +2,42 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from threading import Lock, Timer, get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
-
-from petal.data.adapters import row_count
 from petal.data.spill import Counted
-from petal.errors import TimedOut
-from petal.execution.chain import Chain
-from petal.execution.direct import SCALARS, Direct, direct_call
+from petal.errors import JournalError, TimedOut
+from petal.execution.alarm import Alarm
+from petal.execution.direct import direct_call
 from petal.execution.facts import Facts
+from petal.execution.options import Options, new_run_id
 from petal.execution.overrides import with_checked_overrides
 from petal.execution.result import NodeResult, RunResult
-from petal.execution.scheduler import Instructions, Scheduler, State
+from petal.execution.retrying import failure_of, rule_of
+from petal.execution.scheduler import Instructions, Retries, Scheduler, State
 from petal.execution.signals import Interrupt, Signals
 from petal.execution.state import Collected, LeafStream, Ported, RunState
+from petal.execution.stored import Reused
+from petal.execution.unit_runner import UnitRunner
 from petal.execution.units import Units
 from petal.execution.workers import Workers
 from petal.interfaces.source import Operator
 from petal.planning.stages import feeds
-from petal.running.watch import Watch
-from petal.spec.event import Event, RunFinished, RunStarted, Status
+from petal.spec.event import RunFinished, RunStarted, Status
 from petal.spec.memory import without_collection
 from petal.spec.pipeline import MISSING
 from petal.spec.plan import Plan
 from petal.spec.policy import duration_text
 
 if TYPE_CHECKING:
-    from petal.data.files import Outputs
-    from petal.data.signing import Keyring
-    from petal.execution.remote import Opener, Sessions
+    from petal.execution.remote import Sessions
 
 # Names of their own: to read one from its class takes 0.1 µs, for every node.
 _READY, _SUCCEEDED, _CANCELLED = State.READY, Status.SUCCEEDED, Status.CANCELLED
-
-
-class Options(Struct, frozen=True):
-    """How to run.
-
-    Attributes:
-        workers: Threads at most for nodes that run at the same time; stages have their own.
-        fail_fast: Whether the first failure stops everything else.
-        grace: Seconds that threads have to stop after a signal.
-        folder: Where streams spill, None for the temporary folder.
-        emit: Called with every event, from several threads; None when nobody listens.
-        previews: Whether events carry the first rows of inputs and outputs.
-        handle_signals: Whether SIGINT and SIGTERM stop the run in an orderly way.
-        window: Batches in memory per buffer, None for the default.
-        keep: Whether the streams that nobody consumes are kept for who asks for the outputs; else they are counted.
-        opener: Opens a backend by name, settings and folder; None where all nodes run here.
-        folders: Folders whose Python must be importable in other processes.
-        ring: The keys that seal messages to backends, or None.
-        publish: Called instead of publishing what a node has written, in a worker process.
-        run_id: The run's id, in a worker process; None for a new one.
-    """
-
-    workers: int = 64
-    fail_fast: bool = False
-    grace: float = 3.0
-    folder: str | None = None
-    emit: Callable[[Event], None] | None = None
-    previews: bool = False
-    handle_signals: bool = True
-    window: int | None = None
-    keep: bool = True
-    opener: Opener | None = None
-    folders: tuple[str, ...] = ()
-    ring: Keyring | None = None
-    publish: Callable[[str, Outputs], None] | None = None
-    run_id: str | None = None
-
-
-def new_run_id(now: float | None = None) -> str:
-    """Make a run id: UTC time and 8 random characters (S5.8)."""
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-    return f"{stamp}-{os.urandom(4).hex()}"
 
 
 def execute(plan: Plan, operators: Mapping[str, Operator], options: Options | None = None) -> RunResult:
@@ -122,9 +77,29 @@ class Engine:
             self._sessions,
             options.publish,
         )
-        self._scheduler = Scheduler(self._units.waits, self._units.streams, fail_fast=options.fail_fast)
+        self._held = {self._units.of[i] for i in self._units.held}
+        self._scheduler = Scheduler(
+            self._units.waits,
+            self._units.streams,
+            fail_fast=options.fail_fast,
+            retries=self._retries() if self._held else None,
+        )
         self._lock = Lock()
-        self._facts = Facts(plan, self._state.specs, self.run_id, options.emit, options.previews)
+        self._alarm: Alarm | None = None
+        self._facts = Facts(
+            plan,
+            self._state.specs,
+            self.run_id,
+            options.emit,
+            options.previews,
+            options.journal,
+            self._journal_is_broken if options.journal is not None else None,
+        )
+        if options.caching is not None and options.journal is not None:
+            options.caching.stored = self._facts.stored
+        self._state.publish = options.publish or self._facts.publish
+        self._state.again = self._facts.again_in_batch
+        self._state.describe = options.journal is not None
         self._workers = Workers(self._run_unit, options.workers)
         self._alone = {self._units.of[i] for i in self._state.trunks} | {
             u for u, s in enumerate(self._units.streams) if s
@@ -132,6 +107,7 @@ class Engine:
         self._bug: BaseException | None = None
         stop = self._state.stop  # what waits looks at it
         self._signals = Signals(lambda number: stop.append(f"signal {number}"), self._state.abandon_outputs)
+        self._runner = UnitRunner(self._state, self._facts, options, self._signals, self._sessions)
         self._main = get_ident()
         self._is_late = False
 
@@ -154,6 +130,10 @@ class Engine:
                 timer.cancel()
             if self._is_late:
                 self._halt("run_timeout")
+            if self._facts.problem is not None:
+                self._halt("journal")
+            if self._alarm is not None:
+                self._alarm.close()
             stopped_all = self._workers.close(self._options.grace if self._state.stop else 60.0)
             if self._sessions is not None:
                 self._sessions.close(self._options.grace)
@@ -163,9 +143,12 @@ class Engine:
         if self._bug is not None:
             raise self._bug
         result = self._result(began)
-        self._facts.say(
-            lambda: RunFinished(self.run_id, time.time(), result.status, result.seconds, _counts(result))
-        )
+        ended = RunFinished(self.run_id, time.time(), result.status, result.seconds, _counts(result))
+        self._facts.record(ended, durable=True)
+        self._facts.say(lambda: ended)
+        self._facts.halt = None  # a method of the engine: without the cycle all is freed at once
+        if self._facts.problem is not None:
+            result.status, result.error = Status.FAILED, self._facts.problem
         if interrupt is not None or self._signals.received:
             raise Interrupt(self._signals.received or 2, result) from None
         return result
@@ -187,13 +170,39 @@ class Engine:
     # -- following the scheduler ------------------------------------------------------------------------------
 
     def _is_done(self) -> bool:
-        return self._scheduler.done or self._is_late or self._bug is not None or bool(self._signals.received)
+        return (
+            self._scheduler.done
+            or self._is_late
+            or self._bug is not None
+            or bool(self._signals.received)
+            or self._facts.problem is not None
+        )
+
+    def _journal_is_broken(self) -> None:
+        self._state.halt("journal")
+        self._workers.wake()
+
+    def _retries(self) -> Retries:
+        """Say which units are tried again, and how."""
+        from random import random
+
+        rules = {}
+        for index in self._units.held:
+            policies = self._plan.nodes[index].policies
+            rule = rule_of(policies) if policies is not None else None
+            if rule is not None:
+                rules[self._units.of[index]] = rule
+        return Retries(rules, self._options.random or random)
 
     def _follow(self, todo: Instructions) -> None:
         for unit in todo.skip:
             self._never(unit, Status.SKIPPED)
         for unit in todo.cancel:
             self._never(unit, Status.CANCELLED)
+        if todo.later:
+            if self._alarm is None:
+                self._alarm = Alarm(self._time_has_passed)
+            self._alarm.set(min(at for _, at in todo.later))
         if todo.start:
             if self._alone:
                 alone = [u for u in todo.start if u in self._alone]
@@ -204,10 +213,17 @@ class Engine:
             else:
                 self._workers.add(todo.start)
 
+    def _time_has_passed(self) -> float | None:
+        """Start the units whose wait is over, and say when the next one's is."""
+        with self._lock:
+            self._follow(self._scheduler.due(perf_counter()))
+            return self._scheduler.next_due
+
     def _never(self, unit: int, status: Status) -> None:
-        """A unit that will not start: record its nodes and let the streams that it would have read go on."""
+        """A unit that will not start, or not again: record its nodes; streams that it would have read go on."""
+        tried = self._scheduler.attempt_of(unit) - 1 if unit in self._held else None
         for index in self._units.members[unit]:
-            self._facts.finish(index, status, None, None)
+            self._facts.finish(index, status, None, None, attempt=tried)
             for branch in self._state.branches_of.get(index, ()):
                 branch.close(failed=True)
         driver = self._units.members[unit][-1]
@@ -224,8 +240,11 @@ class Engine:
                 todo = scheduler.started(unit)
                 if todo.start:
                     self._follow(todo)
+            if unit in self._held:
+                self._try(unit)
+                return
             direct = direct_call(self._state, unit)
-            ok = self._work(unit) if direct is None else self._call(direct)
+            ok = self._runner.work(unit) if direct is None else self._runner.call(direct)
             with lock:
                 if direct is not None:
                     self._release(direct.sources)
@@ -240,102 +259,66 @@ class Engine:
         except BaseException as error:  # a bug of ours: never swallow it, never hang
             if isinstance(error, Interrupt | KeyboardInterrupt) and get_ident() == self._main:
                 raise
-            self._bug = error
+            if self._facts.problem is None or not isinstance(error, JournalError):
+                self._bug = error
             self._state.halt("bug")
-        if scheduler.done or self._bug is not None:
-            self._workers.wake()
-
-    def _work(self, unit: int) -> bool:
-        members = self._units.members[unit]
-        state = self._state
-        if len(members) == 1 and members[0] in self._plan.overrides:
-            index = members[0]
-            self._facts.begin(index)
-            state.values[index] = self._plan.overrides[index]
-            self._facts.finish(index, Status.SUCCEEDED, None, None)
-            return True
-        if unit in self._units.moved:
-            return self._move(unit)
-        chain = Chain(state, members, self._options.previews)
-        statuses: dict[int, Status] = {}
-        inline = get_ident() == self._main
-        try:
-            if inline:
-                self._signals.raising = True
-            statuses = chain.run(self._facts.begin)
         finally:
-            if inline:
-                self._signals.raising = False
-            if not statuses:
-                statuses = dict.fromkeys(members, Status.CANCELLED)
-            for index in members:
-                error = chain.failure.errors.get(index) if statuses[index] is Status.FAILED else None
-                self._facts.finish(
-                    index, statuses[index], error, chain.watches[index], chain.failure.where.get(index)
-                )
-        return statuses[members[-1]] is Status.SUCCEEDED
+            if scheduler.done or self._bug is not None or self._facts.problem is not None:
+                self._workers.wake()
 
-    def _move(self, unit: int) -> bool:
-        """Run a group of nodes in a worker process."""
-        from petal.execution.moved import Group
-
-        assert self._sessions is not None
-        moved = self._units.moved[unit]
-        inputs = Chain(self._state, moved.nodes, previews=False)
-        options = {"previews": self._options.previews, "window": self._options.window}
-        group = Group(self._state, self._sessions, moved, inputs.input, self._emit, options)
-        results = group.run()
-        for index, result in results.items():
-            self._facts.take(index, result, told=index in group.told)
-        return all(r.status is Status.SUCCEEDED for r in results.values())
+    def _try(self, unit: int) -> None:
+        """Make one attempt of a held node, and have it tried again where its policies say so."""
+        scheduler, facts = self._scheduler, self._facts
+        (index,) = self._units.members[unit]
+        tried = self._runner.attempt(index, scheduler.attempt_of(unit), scheduler.place_of(unit))
+        status, error, hint = tried.status, tried.error, None
+        with self._lock:
+            if status is _SUCCEEDED:
+                todo = scheduler.succeeded(unit, tried.attempt)
+            elif error is not None:
+                todo = scheduler.failed(unit, tried.attempt, failure_of(error), perf_counter())
+                if scheduler.states[unit] is State.UNKNOWN:
+                    status = Status.UNKNOWN
+                elif scheduler.is_cut_short(unit):
+                    hint = "the run has used up the attempts that it makes again in all"
+            else:
+                todo = scheduler.finished(unit, ok=False)
+            again = scheduler.states[unit] in (State.LATER, _READY)
+        if again and error is not None:
+            at = todo.later[0][1] if todo.later else perf_counter()
+            wait, seconds = max(0.0, at - perf_counter()), perf_counter() - tried.watch.began
+            facts.again(index, tried.attempt, tried.backend, error, wait, seconds)
+        else:
+            facts.finish(
+                index,
+                status,
+                error,
+                tried.watch,
+                tried.where,
+                attempt=tried.attempt - tried.cached,
+                backend=tried.backend,
+                cached=tried.cached,
+                hint=hint,
+            )
+        with self._lock:
+            if not again:
+                self._release([f.node for _, _, f in feeds(self._plan.nodes[index])])
+            self._follow(todo)
+        if status is Status.FAILED and not again and self._options.fail_fast:
+            self._state.halt("fail-fast")
 
     def take(self, index: int) -> Any:
         """Return the output of a target as it flows: a value, or an iterator of items or batches."""
         value = self._state.values[index]
         return value.stream() if isinstance(value, LeafStream | Collected) else value
 
-    def _call(self, direct: Direct) -> bool:
-        """Run a node that takes values and gives one: no stream, no output file, no thread of its own."""
-        index, state, signals = direct.node, self._state, self._signals
-        if self._emit is not None:
-            self._facts.begin(index)
-        inline = get_ident() == self._main
-        values, error, status = state.values, None, _CANCELLED
-        began = perf_counter()
-        try:
-            if inline:
-                signals.raising = True
-            values[index] = direct.call(values, state.loop)
-            status = _SUCCEEDED
-        except (Interrupt, KeyboardInterrupt):
-            raise
-        except BaseException as raised:  # SystemExit as well: a node that exits has failed
-            error, status = raised, Status.FAILED
-        finally:
-            if inline:
-                signals.raising = False
-            value = values[index]
-            rows = None if type(value) in SCALARS else row_count(value)
-            if self._emit is None and error is None:
-                seconds = perf_counter() - began
-                self._facts.results[index] = NodeResult(
-                    status, False, 1, None, "local", rows, seconds, seconds
-                )
-            else:
-                watch = Watch(index)
-                watch.began, watch.value, watch.rows = began, value, rows
-                watch.spent = perf_counter() - began
-                watch.inputs = direct.inputs(values)
-                self._facts.finish(index, status, error, watch)
-        return status is _SUCCEEDED
-
     def _release(self, sources: Sequence[int]) -> None:
         """With the lock held: free the values that nobody needs any more, once these are used."""
         state = self._state
         uses = state.uses
         for source in sources:
-            uses[source] -= 1
-            if not uses[source] and source not in state.targets:
+            left = uses[source] = uses[source] - 1
+            if not left and source not in state.targets:
                 state.values[source] = None
 
     # -- the end ----------------------------------------------------------------------------------------------
@@ -356,8 +339,10 @@ class Engine:
         nodes: dict[str, NodeResult] = {}
         for i, node in enumerate(self._plan.nodes):
             nodes[node.id] = self._facts.results[i] or NodeResult(Status.CANCELLED, attempts=0)
+        if self._options.done:
+            nodes = {n: found or nodes[n] for n, found in self._options.done.items()}
         statuses = {n.status for n in nodes.values()}
-        if Status.FAILED in statuses:
+        if Status.FAILED in statuses or (Status.UNKNOWN in statuses and not self._state.stop):
             status = Status.FAILED
         elif statuses <= {Status.SUCCEEDED}:
             status = Status.SUCCEEDED
@@ -366,6 +351,9 @@ class Engine:
         values: dict[str, Any] = {}
         for i in self._plan.targets:
             value = self._state.values[i]
+            given = self._plan.overrides.get(i)
+            if type(given) is Reused and given.artifact is None:
+                continue  # it was not kept
             if isinstance(value, Collected):
                 value = LeafStream(value, self._units.seen[i])
             elif isinstance(value, Ported):

@@ -15,15 +15,19 @@ import msgspec
 from petal.code.loader import Reference
 from petal.code.reference import resolve
 from petal.code.source import project_path
+from petal.data.codecs import Codecs
 from petal.data.files import Outputs
 from petal.data.handed import hand_over, let_go
 from petal.data.values import decode_port, encode_port
 from petal.data.wire import Outgoing
 from petal.errors import PetalError
-from petal.execution.engine import Engine, Options
+from petal.execution.engine import Engine
+from petal.execution.options import Options
 from petal.execution.result import NodeResult
 from petal.planning.stages import find_stages
-from petal.spec.operator import OperatorSpec
+from petal.running.brought import Brought, brought
+from petal.running.secrets import resolving
+from petal.spec.operator import OperatorSpec, adapted
 from petal.spec.pipeline import MISSING
 from petal.spec.plan import Constant, FromNode, Given, Plan, PlanNode, Resolved, output_view
 from petal.spec.policy import Batch, Effects, Execution
@@ -49,22 +53,29 @@ def handle(
         with ExitStack() as stack:
             for place in request["folders"]:
                 stack.enter_context(project_path(place))
-            return _run(request, parts, folder, emit)
+            plugins = brought(request["group"]["plugins"])
+            stack.enter_context(resolving(plugins.resolve))
+            return _run(request, parts, folder, emit, plugins)
     except Exception as error:
         return _refused(error, folder)
 
 
 def _run(
-    request: dict[str, Any], parts: Sequence[memoryview], folder: str, emit: Callable[[bytes], None]
+    request: dict[str, Any],
+    parts: Sequence[memoryview],
+    folder: str,
+    emit: Callable[[bytes], None],
+    plugins: Brought,
 ) -> tuple[bytes, Any]:
     group, options = request["group"], request["options"]
     operators: dict[str, Any] = {}
     specs: dict[str, OperatorSpec] = {}
+    # first, so that operators import the very classes that these take
     for key, found in group["operators"].items():
         target = resolve(msgspec.convert(found, Reference))
-        spec = describe(target)
+        spec = adapted(describe(target), plugins.adapters)
         operators[key], specs[key] = SimpleNamespace(spec=spec, target=target, origin=""), spec
-    nodes = tuple([_node(n, specs[n["operator"]], parts) for n in group["nodes"]])
+    nodes = tuple([_node(n, specs[n["operator"]], parts, plugins.codecs) for n in group["nodes"]])
     targets = tuple([k for k in group["values"] if specs[nodes[k].operator].outputs])
     plan = Plan(group["name"], nodes, specs, find_stages(nodes, specs), targets=targets)
     files: dict[str, list[list[str]]] = {}
@@ -88,7 +99,7 @@ def _run(
     result = engine.run()
     message = Outgoing(folder)
     values = {
-        nodes[k].id: _value(engine.take(k), plan, k, message)
+        nodes[k].id: _value(engine.take(k), plan, k, message, plugins.codecs)
         for k in group["values"]
         if result.nodes[nodes[k].id].status == "succeeded"
     }
@@ -125,16 +136,18 @@ def _refused(error: Exception, folder: str) -> tuple[bytes, Any]:
     return message.header, message.spool
 
 
-def _node(found: dict[str, Any], spec: OperatorSpec, parts: Sequence[memoryview]) -> PlanNode:
+def _node(
+    found: dict[str, Any], spec: OperatorSpec, parts: Sequence[memoryview], codecs: Codecs | None
+) -> PlanNode:
     kinds = {p.name: p.annotation for p in spec.params} | {i.name: i.annotation for i in spec.inputs}
     params = {
-        n: decode_port(v, kinds.get(n, MISSING), _VALUE, parts, f"parameter `{n}`")
+        n: decode_port(v, kinds.get(n, MISSING), _VALUE, parts, f"parameter `{n}`", codecs=codecs)
         for n, v in found["params"].items()
     }
     inputs: dict[str, Any] = {
-        name: tuple([_binding(one, name, spec, parts) for one in group])
+        name: tuple([_binding(one, name, spec, parts, codecs) for one in group])
         if isinstance(group, list)
-        else _binding(group, name, spec, parts)
+        else _binding(group, name, spec, parts, codecs)
         for name, group in found["inputs"].items()
     }
     batch = msgspec.convert(found["batch"], Batch) if found["batch"] is not None else None
@@ -143,21 +156,25 @@ def _node(found: dict[str, Any], spec: OperatorSpec, parts: Sequence[memoryview]
     return PlanNode(found["id"], found["operator"], params, inputs, tuple(found["after"]), policies, columns)
 
 
-def _binding(found: dict[str, Any], name: str, spec: OperatorSpec, parts: Sequence[memoryview]) -> Any:
+def _binding(
+    found: dict[str, Any], name: str, spec: OperatorSpec, parts: Sequence[memoryview], codecs: Codecs | None
+) -> Any:
     if "node" in found:
         return FromNode(found["node"], found["port"])
     if "missing" in found:
         return Constant(MISSING, "default")
     port = spec.input(name)
     assert port is not None
-    return Given(decode_port(found["value"], port.annotation, port.seen, parts, f"input `{name}`"))
+    where = f"input `{name}`"
+    return Given(decode_port(found["value"], port.annotation, port.seen, parts, where, codecs=codecs))
 
 
-def _value(value: Any, plan: Plan, index: int, message: Outgoing) -> Any:
+def _value(value: Any, plan: Plan, index: int, message: Outgoing, codecs: Codecs | None) -> Any:
     node = plan.nodes[index]
     spec = plan.operators[node.operator]
     seen = output_view(node, spec)
-    return encode_port(value, spec.outputs[0].annotation, seen, message.spool, f"output of `{node.id}`")
+    where = f"output of `{node.id}`"
+    return encode_port(value, spec.outputs[0].annotation, seen, message.spool, where, codecs)
 
 
 def _told(event: Any, emit: Callable[[bytes], None]) -> None:

@@ -14,15 +14,16 @@ from petal.code.loader import reference
 from petal.data.files import Handed, Outputs
 from petal.data.values import decode_port, encode_port
 from petal.data.wire import Outgoing
-from petal.errors import NodeFailed, PetalError
+from petal.errors import NodeFailed, PetalError, TaskLost
 from petal.execution.remote import Sessions, answer_of, error_of, opened, tell, timed_out
 from petal.execution.result import NodeResult
-from petal.execution.state import Collected, RunState
+from petal.execution.state import Collected, Listed, RunState
 from petal.interfaces.backend import Reply, Task
 from petal.running.watch import Stopped
 from petal.spec.event import NodeFinished, NodeStarted, Status
 from petal.spec.pipeline import MISSING
 from petal.spec.plan import Constant, FromNode, Moved
+from petal.spec.policy import Effects
 from petal.spec.views import Seen, View
 
 _VALUE = Seen(View.VALUE)
@@ -160,7 +161,12 @@ class Group:
             kinds = {p.name: p.annotation for p in spec.params} | {i.name: i.annotation for i in spec.inputs}
             params = {
                 n: encode_port(
-                    v, kinds.get(n, MISSING), _VALUE, message.spool, f"parameter `{n}` of `{node.id}`"
+                    v,
+                    kinds.get(n, MISSING),
+                    _VALUE,
+                    message.spool,
+                    f"parameter `{n}` of `{node.id}`",
+                    self._sessions.codecs,
                 )
                 for n, v in node.params.items()
             }
@@ -182,6 +188,10 @@ class Group:
                 "name": plan.name,
                 "nodes": nodes,
                 "operators": operators,
+                "plugins": self._sessions.plugins(
+                    [state.specs[i] for i in self._moved.nodes],
+                    [plan.nodes[i].params for i in self._moved.nodes],
+                ),
                 "values": self._wanted(place),
             },
             "options": self._options,
@@ -199,7 +209,8 @@ class Group:
             return {"missing": True}
         value = self._input_of(index, name, binding)
         where = f"input `{name}` of `{self._state.plan.nodes[index].id}`"
-        return {"value": encode_port(value, port.annotation, port.seen, message.spool, where)}
+        codecs = self._sessions.codecs
+        return {"value": encode_port(value, port.annotation, port.seen, message.spool, where, codecs)}
 
     def _wanted(self, place: dict[int, int]) -> list[int]:
         """Number the nodes whose outputs somebody outside takes."""
@@ -222,14 +233,16 @@ class Group:
         state = self._state
         for name, pairs in files.items():
             index = self._ids[name]
-            outputs = Outputs(state.run_id, partial(state.claim, name))
+            outputs = Outputs(
+                state.run_id, partial(state.claim, name), run=state.run_id, describe=state.describe
+            )
             try:
                 outputs.adopt([Handed(*pair) for pair in pairs])
                 if state.stop:
                     outputs.abort()
                     results[index] = msgspec.structs.replace(results[index], status=Status.CANCELLED)
                 else:
-                    outputs.commit()
+                    state.publish(name, outputs)
             except PetalError as error:
                 outputs.abort()
                 failed = NodeFailed(error.message, node=name, attempt=1, hint=error.hint, code=error.code)
@@ -243,10 +256,11 @@ class Group:
                 continue
             output = state.specs[index].outputs[0]
             seen = state.units.seen[index]
-            value = decode_port(found, output.annotation, seen, reply.parts, f"output of `{name}`")
+            where, codecs = f"output of `{name}`", self._sessions.codecs
+            value = decode_port(found, output.annotation, seen, reply.parts, where, codecs=codecs)
             if seen.view.streams:
                 rows = list(value)
-                value = Collected(rows if seen.view is View.BATCHES else [rows], seen)
+                value = Collected(Listed(rows if seen.view is View.BATCHES else [rows]), seen)
             state.values[index] = value
 
     def _lost(self, error: PetalError) -> dict[int, NodeResult]:
@@ -263,11 +277,19 @@ class Group:
             code=error.code,
         )
         return {
-            i: NodeResult(Status.FAILED, False, 1, failed, "process")
+            i: NodeResult(self._fate(i, Status.FAILED, error), False, 1, failed, "process")
             if i == culprit
-            else NodeResult(Status.SKIPPED if i > culprit else Status.CANCELLED, attempts=1)
+            else NodeResult(
+                self._fate(i, Status.SKIPPED if i > culprit else Status.CANCELLED, error), attempts=1
+            )
             for i in nodes
         }
+
+    def _fate(self, index: int, status: Status, error: PetalError) -> Status:
+        """How a member ended whose worker gave no answer: of one that must not run twice nobody knows (S5.4)."""
+        policies = self._state.plan.nodes[index].policies
+        once = policies is not None and policies.effects is Effects.ONCE
+        return Status.UNKNOWN if once and isinstance(error, TaskLost) else status
 
 
 def result_of(found: dict[str, Any]) -> NodeResult:

@@ -10,6 +10,7 @@ import msgspec
 
 from petal.data.adapters import adapt
 from petal.errors import DataError, UsageError
+from petal.execution.stored import Reused
 from petal.planning.edgetypes import check_constant
 from petal.planning.values import BadValue
 from petal.spec.operator import Input, Output
@@ -29,6 +30,9 @@ def with_checked_overrides(plan: Plan) -> Plan:
         return plan
     found: dict[int, Any] = {}
     for index, value in plan.overrides.items():
+        if type(value) is Reused:
+            found[index] = value
+            continue
         node = plan.nodes[index]
         try:
             found[index] = _checked(value, plan.operators[node.operator].outputs[0])

@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
+from petal.data.unpublished import unpublished
 from petal.execution import pool_worker
 from petal.execution.pool_worker import flush, process_control
 
@@ -252,6 +253,8 @@ def _text(file: int) -> io.TextIOWrapper:
 
 
 def _terminated(*_: object) -> NoReturn:
+    # what its threads are writing would stay: they do not see the exception, and SIGKILL follows soon
+    unpublished.abandon()
     raise SystemExit(128 + signal.SIGTERM)
 
 

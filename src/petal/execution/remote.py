@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from petal.code.loader import reference
+from petal.code.loader import is_importable, reference
+from petal.data.adapted import references_to
 from petal.data.files import Handed, Outputs
 from petal.data.values import decode_port, encode_port
 from petal.data.wire import LIMITS, Limits, Outgoing, read_header
-from petal.errors import EnvironmentNotReady, PetalError, RemoteError, TimedOut
-from petal.interfaces.backend import BackendSession, Capabilities, Reply, Task
+from petal.errors import EnvironmentNotReady, PetalError, RemoteError, TaskLost, TimedOut, WireError
+from petal.interfaces.backend import BackendSession, Capabilities, Payload, Reply, Task
 from petal.interfaces.source import Operator
+from petal.planning.moving import backend_of
 from petal.running.call import plain_result
 from petal.running.loop import LoopThread
-from petal.running.secrets import reveal
+from petal.running.secrets import reveal, schemes_in
 from petal.running.watch import Stopped
 from petal.spec.context import Context
 from petal.spec.logs import logger
@@ -32,14 +36,29 @@ from petal.spec.redaction import redact
 from petal.spec.views import Seen, View
 
 if TYPE_CHECKING:
+    from petal.data.codecs import Codecs
     from petal.data.signing import Keyring
+    from petal.interfaces.codec import Codec
 
 _VALUE = Seen(View.VALUE)
 #: Seconds between two looks at the stop flag while a reply is awaited.
 _PATIENCE = 0.1
 
-#: Opens a backend by its name and settings, for one run.
-Opener = Callable[[str, Mapping[str, Any], str | None], BackendSession]
+
+class Opener(Protocol):
+    """Opens backends for one run, and says what their tasks need of plugins (S6.4)."""
+
+    def __call__(self, name: str, settings: Mapping[str, Any], folder: str | None) -> BackendSession:
+        """Open a backend by its name and settings."""
+        ...
+
+    def codecs(self) -> Sequence[Codec]:
+        """Return the codecs with which values may be written."""
+        ...
+
+    def resolvers(self, schemes: Iterable[str]) -> Mapping[str, Callable[[str], str]]:
+        """Return what resolves secrets: of these schemes, and of whatever the pipeline names."""
+        ...
 
 
 class Sessions:
@@ -65,6 +84,35 @@ class Sessions:
         self._lock = threading.Lock()
         self.folder = folder
         self.folders = tuple(folders)
+
+    @cached_property
+    def codecs(self) -> Codecs | None:
+        """The codecs of plugins that take part, None where there are none."""
+        found = self._opener.codecs() if self._opener is not None else ()
+        if not found:
+            return None
+        from petal.data.codecs import Codecs
+
+        return Codecs(found)
+
+    def plugins(self, specs: Iterable[OperatorSpec], params: Any) -> dict[str, Any]:
+        """Say what a worker loads of plugins, by where it finds that: nothing else of them is loaded there (S6.4).
+
+        Args:
+            specs: The operators that are to be called.
+            params: Their parameters, in which secrets may be asked for.
+        """
+        resolvers = self._opener.resolvers(schemes_in(params)) if self._opener is not None else {}
+        found = {
+            "adapters": references_to(specs),
+            "codecs": self.codecs.references() if self.codecs is not None else [],
+            "resolvers": {
+                scheme: msgspec.to_builtins(reference(resolver))
+                for scheme, resolver in resolvers.items()
+                if is_importable(resolver) is None
+            },
+        }
+        return {kind: those for kind, those in found.items() if those}
 
     def get(self, backend: str, settings: Mapping[str, Any]) -> BackendSession:
         """Return a backend's session; nodes with the same settings share one.
@@ -100,6 +148,7 @@ class RemoteCall:
         operator: Its operator.
         outputs: Takes over the files that it writes.
         stop: Not empty when the run is being stopped.
+        place: Where it is called: 0 for its backend, then those that it fails over to.
     """
 
     def __init__(
@@ -111,21 +160,24 @@ class RemoteCall:
         operator: Operator,
         outputs: Outputs | None,
         stop: list[Any],
+        place: int = 0,
     ) -> None:
         assert node.policies is not None
         execution = node.policies.execution
         self._sessions = sessions
-        self._backend = "process" if execution.backend == "local" else execution.backend
-        self._settings = execution.settings
+        self._backend = backend_of(node, place)
+        self._settings: dict[str, Any] = {} if place else execution.settings
         self._pipeline = plan.name
         self._node = node
         self._spec = spec
         self._timeout = node.policies.timeout
-        self._reference = msgspec.to_builtins(reference(operator.target))
+        self._speaks_json = execution.speaks_json
+        self._reference = None if self._speaks_json else msgspec.to_builtins(reference(operator.target))
         self._target = operator.target
         self._loop: LoopThread | None = None
         self._own_way = self._handler() if hasattr(operator.target, "execute_remote") else None
         self._fingerprint: dict[str, Any] | None = None
+        self._plugins = {} if self._speaks_json else sessions.plugins([spec], node.params)
         self._outputs = outputs
         self._stop = stop
 
@@ -138,8 +190,15 @@ class RemoteCall:
         """
         if self._own_way is not None:
             return self._own_way(inputs)
+        session = self._sessions.get(self._backend, self._settings)
+        if self._speaks_json:
+            from petal.execution.programs import output_of, plain_call
+
+            payload = plain_call(self._node, self._spec, inputs, context)
+            reply = self._submit(session, payload, context)
+            tell(reply.output, (), self._node.id)
+            return output_of(reply, self._spec)
         with Outgoing(self._sessions.folder) as message:
-            session = self._sessions.get(self._backend, self._settings)
             self._write(message, inputs, context, session.capabilities)
             ring = self._sessions.ring
             if ring is not None:
@@ -153,25 +212,35 @@ class RemoteCall:
                     attempt=context.attempt,
                     timeout=self._timeout,
                 )
-            task = Task(
-                node=self._node.id,
-                run=context.run_id,
-                attempt=context.attempt,
-                key=context.idempotency_key,
-                payload=message,
-                timeout=self._timeout,
-                settings=self._settings,
-            )
-            reply = answer_of(session, session.submit(task), self._stop)
-        limits = None if session.capabilities.shares_files else LIMITS
+            with _told_as_lost():
+                return self._read(self._submit(session, message, context), session.capabilities)
+
+    def _read(self, reply: Reply, where: Capabilities) -> Any:
+        """Return the output that a worker replied with, and take over the files that it wrote."""
+        limits = None if where.shares_files else LIMITS
         header = opened(reply, self._node.id, limits)
         if self._outputs is not None and header.get("files"):
             self._outputs.adopt([Handed(*pair) for pair in header["files"]])
         if not self._spec.outputs:
             return None
         output = self._spec.outputs[0]
-        value = decode_port(header["output"], output.annotation, output.seen, reply.parts, "output", limits)
+        codecs = self._sessions.codecs
+        value = decode_port(
+            header["output"], output.annotation, output.seen, reply.parts, "output", limits, codecs
+        )
         return _held(value, reply) if output.seen.view.streams else value
+
+    def _submit(self, session: BackendSession, payload: Payload, context: Context) -> Reply:
+        task = Task(
+            node=self._node.id,
+            run=context.run_id,
+            attempt=context.attempt,
+            key=context.idempotency_key,
+            payload=payload,
+            timeout=self._timeout,
+            settings=self._settings,
+        )
+        return answer_of(session, session.submit(task), self._stop)
 
     def _handler(self) -> Callable[[Mapping[str, Any]], Any]:
         """Return the call of an operator that takes care of its remote execution itself (DESIGN.md §5)."""
@@ -201,7 +270,7 @@ class RemoteCall:
     def _write(
         self, message: Outgoing, inputs: Mapping[str, Any], context: Context, where: Capabilities
     ) -> None:
-        spec, node = self._spec, self._node
+        spec, node, codecs = self._spec, self._node, self._sessions.codecs
         given: dict[str, Any] = {}
         for port in spec.inputs:
             if port.name not in inputs:
@@ -209,11 +278,18 @@ class RemoteCall:
             called = f"input `{port.name}`"
             found = inputs[port.name]
             values = found if port.variadic else [found]
-            parts = [encode_port(v, port.annotation, port.seen, message.spool, called) for v in values]
+            parts = [
+                encode_port(v, port.annotation, port.seen, message.spool, called, codecs) for v in values
+            ]
             given[port.name] = parts if port.variadic else parts[0]
         params = {
             param.name: encode_port(
-                node.params[param.name], param.annotation, _VALUE, message.spool, f"parameter `{param.name}`"
+                node.params[param.name],
+                param.annotation,
+                _VALUE,
+                message.spool,
+                f"parameter `{param.name}`",
+                codecs,
             )
             for param in spec.params
             if param.name in node.params
@@ -236,15 +312,19 @@ class RemoteCall:
                 "cwd": os.getcwd() if where.shares_files else None,
                 "outputs": f"{context.run_id}-{context.attempt}" if where.shares_files else None,
                 "code": None if where.has_code else self._code(),
+                "trace": context.trace,
+                "plugins": self._plugins,
             }
         )
 
 
-def _warn_of_skew(skew: Sequence[str], node: str) -> None:
-    """Say that a worker holds other code than this process."""
-    logger("petal.node").warning(
-        "the worker has other code than this process: %s", ", ".join(skew), extra={"node": node}
-    )
+@contextmanager
+def _told_as_lost() -> Iterator[None]:
+    """Say of a reply that cannot be read that the task is lost: it was sent, and what it did is not known."""
+    try:
+        yield
+    except WireError as error:
+        raise TaskLost(error.message, hint=error.hint, code=error.code) from error
 
 
 def answer_of(session: BackendSession, future: Future[Reply], stop: list[Any]) -> Reply:
@@ -275,9 +355,17 @@ def opened(reply: Reply, node: str, limits: Limits | None = None) -> dict[str, A
         RemoteError: The task failed.
     """
     header = read_header(reply.header, limits)
+    if "petal" not in header:
+        raise WireError(
+            f"the reply is JSON, but no reply of a worker of Petal: {', '.join(header) or 'it is empty'}"[
+                :200
+            ],
+            hint="a program of its own that speaks plain JSON takes `protocol: json` on its `execution` block",
+        )
     tell(reply.output, header.get("logs") or (), node)
     if header.get("skew"):
-        _warn_of_skew(header["skew"], node)
+        text = "the worker has other code than this process: %s"
+        logger("petal.node").warning(text, ", ".join(header["skew"]), extra={"node": node})
     if header.get("status") != "ok":
         raise error_of(header.get("error") or {})
     return header

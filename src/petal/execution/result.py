@@ -12,6 +12,28 @@ from petal.execution.state import Collected, LeafStream
 from petal.spec.event import Status
 
 
+class Attempt(Struct, frozen=True, gc=False):
+    """One of several attempts of a node.
+
+    Attributes:
+        number: From 1.
+        backend: Where it ran.
+        status: How it ended.
+        kind: The error kind, None where it succeeded.
+        error: What went wrong, or None.
+        seconds: Wall-clock time.
+        wait: Seconds until the next one, None where there was none.
+    """
+
+    number: int
+    backend: str
+    status: Status
+    kind: str | None = None
+    error: str | None = None
+    seconds: float = 0.0
+    wait: float | None = None
+
+
 class NodeResult(Struct, frozen=True, gc=False):
     """How one node ended.
 
@@ -26,6 +48,7 @@ class NodeResult(Struct, frozen=True, gc=False):
         own_seconds: Seconds in its own code: without the nodes that it streams from, and without waiting for them.
             Of a long stream of items this is an estimate.
         batches: Batches it gave, None where its output is no stream of batches.
+        history: Each attempt, where there was more than one.
     """
 
     status: Status
@@ -37,11 +60,12 @@ class NodeResult(Struct, frozen=True, gc=False):
     seconds: float = 0.0
     own_seconds: float = 0.0
     batches: int | None = None
+    history: tuple[Attempt, ...] = ()
 
     def as_record(self) -> dict[str, Any]:
         """Return plain data with the same keys, for JSON."""
         error = self.error
-        return {
+        record: dict[str, Any] = {
             "status": self.status.value,
             "cached": self.cached,
             "attempts": self.attempts,
@@ -54,6 +78,11 @@ class NodeResult(Struct, frozen=True, gc=False):
             "own_seconds": round(self.own_seconds, 6),
             "batches": self.batches,
         }
+        if self.history:
+            import msgspec
+
+            record["history"] = msgspec.to_builtins(self.history)
+        return record
 
 
 class RunOutputs(Mapping[str, Any]):

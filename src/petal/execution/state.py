@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from petal.data.adapters import adapt, batch_rows, to_container
 from petal.data.files import Outputs
@@ -19,11 +19,57 @@ from petal.spec.pipeline import MISSING
 from petal.spec.plan import Plan
 from petal.spec.views import Seen, View
 
+if TYPE_CHECKING:
+    from petal.data.artifact import Artifact
+
+
+class Pieces(Protocol):
+    """The pieces of a stream, to be read as often as somebody likes."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+
+    def pieces(self) -> Iterator[Any]:
+        """Give the pieces in order."""
+
+
+class Listed:
+    """Pieces in memory."""
+
+    def __init__(self, pieces: list[Any]) -> None:
+        self._pieces = pieces
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return sum(map(len, self._pieces))
+
+    def pieces(self) -> Iterator[Any]:
+        """Give the pieces in order."""
+        return iter(self._pieces)
+
+
+class Stored:
+    """The pieces of a stream that an artifact keeps."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self._artifact = artifact
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return self._artifact.rows or 0
+
+    def pieces(self) -> Iterator[Any]:
+        """Give the pieces in order."""
+        return self._artifact.stream()
+
 
 class Collected:
-    """A whole stream in memory, seen by each consumer in its own view; every view is built once (S4.1)."""
+    """A whole stream, seen by each consumer in its own view; every view of all rows at once is built once (S4.1)."""
 
-    def __init__(self, pieces: list[Any], seen: Seen) -> None:
+    def __init__(self, pieces: Pieces, seen: Seen) -> None:
         self._pieces = pieces
         self._seen = seen
         self._views: list[tuple[Seen, Any]] = []
@@ -32,10 +78,16 @@ class Collected:
     @property
     def rows(self) -> int:
         """How many rows there are."""
-        return sum(map(len, self._pieces))
+        return self._pieces.rows
+
+    def pieces(self) -> Iterator[Any]:
+        """Give the pieces in order, as often as somebody asks."""
+        return self._pieces.pieces()
 
     def view(self, wanted: Seen, name: str) -> Any:
         """Return the rows as ``wanted``."""
+        if wanted.view.streams:
+            return adapt(self.stream(), self._seen, wanted, name)
         with self._lock:
             for seen, view in self._views:
                 if seen == wanted:
@@ -46,8 +98,8 @@ class Collected:
     def stream(self) -> Iterator[Any]:
         """Give the rows again, as items or batches."""
         if self._seen.view is View.BATCHES:
-            return iter(self._pieces)
-        return (row for piece in self._pieces for row in piece)
+            return self.pieces()
+        return (row for piece in self.pieces() for row in piece)
 
 
 class Ported(dict[str, Any]):
@@ -73,9 +125,7 @@ class LeafStream:
         assert not isinstance(self._kept, Counted)
         with self._lock:
             if self._loaded is MISSING:
-                pieces = (
-                    list(self._kept.pieces()) if isinstance(self._kept, Kept) else list(self._kept._pieces)
-                )
+                pieces = list(self._kept.pieces())
                 if self._seen.view is View.BATCHES:
                     pieces = list(adapt(iter(pieces), self._seen, Seen(View.BATCHES), "output"))
                     is_series = bool(pieces) and not hasattr(pieces[0], "columns")
@@ -102,6 +152,10 @@ class LeafStream:
 
 def _scalar(seen: Seen) -> bool:
     return seen.element in (str, int, float, bool, bytes)
+
+
+def _untold(*_: Any) -> None:
+    pass
 
 
 def _commit(_node: str, outputs: Outputs) -> None:
@@ -132,6 +186,10 @@ class RunState:
         self.keep = keep
         self.sessions = sessions
         self.publish = publish or _commit
+        #: Whether what is published is to be described for a journal.
+        self.describe = False
+        #: Told of each call of a batch that failed and is made again.
+        self.again: Callable[[int, int, str, BaseException, float, str], None] = _untold
         self.away = units.away
         self.specs: list[OperatorSpec] = [plan.operators[n.operator] for n in plan.nodes]
         self.values: list[Any] = [MISSING] * count

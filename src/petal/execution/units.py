@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from petal.planning.holding import held_nodes
 from petal.planning.moving import away_nodes
 from petal.planning.stages import any_stream
-from petal.spec.plan import Constant, FromNode, Moved, Plan, PlanNode, output_view, stream_ports
+from petal.spec.plan import Constant, FromNode, Moved, Plan, PlanNode, output_view, policies_of, stream_ports
 from petal.spec.views import Seen, View
 
 NO_OUTPUT = Seen(View.VALUE)
@@ -41,11 +42,15 @@ class Units:
         streams: For each unit, the units whose streams it reads through a buffer.
         branches: By trunk node: the feeds that get a buffer each.
         collected: Trunk nodes whose whole output somebody takes at once.
+        loaded: Those of them that somebody takes into memory.
         collected_ports: Likewise, of nodes with several streams: node and port.
         whole: Nodes whose value somebody takes: of a node with several streams, all of them at once.
         pulled: For each node, whether its consumer pulls it.
         away: Nodes whose calls leave this process one by one.
+        held: Nodes whose inputs and output wait until an attempt has succeeded.
         moved: By unit: the group that it is, all of which runs in one worker process.
+        direct: Whether every unit is one node that runs here, and nothing streams or is given.
+        sources: Where every unit is one node: those that feed its inputs, in their order, if nothing else does.
         consumers: For each node, how many feeds and other uses there are of its output.
     """
 
@@ -53,25 +58,30 @@ class Units:
         count = len(plan.nodes)
         self.consumers = [0] * count
         self.away = away_nodes(plan)
+        self.held = held_nodes(plan)
         self._group_of = {i: g for g, group in enumerate(plan.moved) for i in group.nodes}
         self.moved: dict[int, Moved] = {}
+        self.direct = False
+        self.sources: list[tuple[int, ...] | None] = []
         self.members: Sequence[Sequence[int]]
         self.waits: Sequence[Collection[int]]
         self.branches: dict[int, list[Feed]] = {}
         self.collected: set[int] = set()
+        self.loaded: set[int] = set()
         self.collected_ports: set[tuple[int, str]] = set()
         self.whole: set[int] = set()
         self.waited_for: set[int] = set()
-        if not any_stream(plan.nodes, plan.operators):
+        if not any_stream(plan.operators, policies_of(plan)):
             self._each_by_itself(plan)
             self._note_moved(plan)
+            self.direct = not (plan.overrides or self.away or self.moved or self.held)
             return
         specs = [plan.operators[n.operator] for n in plan.nodes]
         self.seen = [
             output_view(n, s) if s.outputs else NO_OUTPUT for n, s in zip(plan.nodes, specs, strict=True)
         ]
         self.flows = [
-            seen.view.streams and i not in plan.overrides and i not in self._group_of
+            seen.view.streams and i not in plan.overrides and i not in self._group_of and i not in self.held
             for i, seen in enumerate(self.seen)
         ]
         self.ports = {
@@ -81,6 +91,7 @@ class Units:
             and (ports := stream_ports(s))
             and i not in plan.overrides
             and i not in self._group_of
+            and i not in self.held
         }
         waited: set[int] = set()
         for node in plan.nodes:
@@ -99,6 +110,7 @@ class Units:
             and i not in targets
             and i not in waited
             and feeds[i][0].target not in self._group_of
+            and feeds[i][0].target not in self.held
             for i in range(count)
         ]
         self._cut_deep_chains(sources)
@@ -152,16 +164,26 @@ class Units:
         self.members = [(i,) for i in range(count)]
         self.pulled = [False] * count
         self.streams = []
-        found: list[tuple[int, ...]] = []
+        waits: list[tuple[int, ...]] = []
         for node in plan.nodes:
-            waits = set(node.after)
+            fed: list[int] = []
+            plain = not node.after
             for binding in node.inputs.values():
-                for one in binding if type(binding) is tuple else (binding,):
+                if type(binding) is FromNode:
+                    source = binding.node
+                    fed.append(source)
+                    consumers[source] += 1
+                    if binding.port != "output":
+                        plain = False
+                    continue
+                plain = False
+                for one in binding if type(binding) is tuple else ():
                     if type(one) is FromNode:
-                        waits.add(one.node)
+                        fed.append(one.node)
                         consumers[one.node] += 1
-            found.append(tuple(waits))  # a third of a set's size
-        self.waits = found
+            waits.append(tuple(fed) if plain else (*fed, *node.after))
+            self.sources.append(waits[-1] if plain else None)
+        self.waits = waits
 
     def _cut_deep_chains(self, sources: list[list[int]]) -> None:
         """Let a buffer carry on where a chain of nodes that pull from each other would exhaust Python's stack."""
@@ -197,7 +219,7 @@ class Units:
                     self.whole.add(source)
                 else:
                     port = spec.input(name)
-                    streams = port is not None and port.seen.view.streams
+                    streams = port is not None and port.seen.view.streams and i not in self.held
                     feeds[source].append(Feed(source, one.port, i, name, position, streams))
 
     def _mark_spills(self, plan: Plan, feeds: list[list[Feed]]) -> None:
@@ -224,4 +246,6 @@ class Units:
                         self.waited_for.add(i)
                     else:
                         self.collected.add(i)
+                        if feed.target not in self.held:
+                            self.loaded.add(i)
                     waits[unit].add(self.of[i])

@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 #: Seconds that the engine's thread may be busy with one unit before helpers take over what is ready.
 PATIENCE = 0.002
+#: Seconds between two looks at most.
+LONGEST = 0.016
 
 
 class Workers:
@@ -116,12 +118,19 @@ class Workers:
                 self._alone.discard(threading.current_thread())
 
     def _watch(self) -> None:
-        """Call helpers while the engine's thread is held up and more is ready."""
-        while not self._over.wait(PATIENCE):
+        """Call helpers while the engine's thread is held up and more is ready.
+
+        Each look takes the interpreter from that thread, so where nothing holds it up the looks become rarer.
+        """
+        pause = PATIENCE
+        while not self._over.wait(pause):
             with self._changed:
                 if self._ready and self._held_up():
                     self._spread, self._finished = not self._finished, False
                     self._call_helper()
+                    pause = PATIENCE
+                else:
+                    pause = min(2 * pause, LONGEST)
 
     def _held_up(self) -> bool:
         """Whether the engine's thread has been at one unit for so long that others should take over what is ready."""

@@ -19,16 +19,42 @@ class Capabilities(Struct, frozen=True, kw_only=True):
         shares_files: Whether its tasks see the driver's file system under the same paths.
         has_code: Whether the pipeline's own Python files are there already, so that nothing must be shipped.
         limit: Bytes that one message may have, or None.
+        protocols: What its tasks may speak: ``petal``, and ``json`` where it takes plain JSON to programs (S6.3).
     """
 
     kills: bool = False
     shares_files: bool = False
     has_code: bool = False
     limit: int | None = None
+    protocols: tuple[str, ...] = ("petal",)
+
+
+class Plain(Struct, frozen=True):
+    """What a program gets that speaks plain JSON (``protocol: json``, S6.3) and is started for one task.
+
+    Its standard output is to be one value of JSON, and nothing else, which :meth:`Payload.answered` takes. A function that
+    is called with one value gets :meth:`Payload.packed` instead: ``{"inputs", "operator_id", "type", "params"}``.
+
+    Attributes:
+        stdin: The list of inputs.
+        environment: ``PETAL_PARAMS``, the parameters as JSON; ``TRACEPARENT`` and, where there is one, ``TRACESTATE``.
+    """
+
+    stdin: bytes
+    environment: dict[str, str]
 
 
 class Payload(Protocol):
-    """A message that is ready to be sent."""
+    """A message that is ready to be sent.
+
+    A backend that takes one piece of bytes, and brings one back, needs to know nothing of what is in it:
+    ``payload.answered(send(payload.packed()))`` holds for either protocol.
+    """
+
+    @property
+    def plain(self) -> Plain | None:
+        """What a program gets, for ``protocol: json``; None for ``protocol: petal``, which a worker of Petal speaks."""
+        ...
 
     @property
     def header(self) -> bytes:

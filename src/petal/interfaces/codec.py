@@ -13,6 +13,9 @@ class Codec(Protocol):
     * it never runs what it reads: no pickle, no import by a name found in the data;
     * bytes that it did not write, or only a part of which is there, are a ``ValueError`` and never another value;
     * another layout of the bytes is another codec, with another name.
+
+    A worker process makes codecs of its own: there it is an instance of the same class, made without arguments, and the
+    class stands at the top level of its module.
     """
 
     @property

@@ -49,6 +49,10 @@ class Names(Protocol):
         """Return the operator of that name."""
         ...
 
+    def own(self, name: str) -> Operator | None:
+        """Return the operator of that name that the pipeline was made of in Python."""
+        ...
+
     def shadowed(self, name: str) -> list[str]:
         """Return the origins of other operators of that name, which the one found hides."""
         ...

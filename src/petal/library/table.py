@@ -30,4 +30,6 @@ OPERATORS: dict[str, str] = {
     "ParquetWriter": "petal.library.parquet_files:parquet_writer",
     "GzipCompressor": "petal.library.compression:gzip_compressor",
     "GzipDecompressor": "petal.library.compression:gzip_decompressor",
+    "FlakyTransformer": "petal.library.flaky:flaky_transformer",
+    "RetryWrapper": "petal.library.flaky:retry_wrapper",
 }

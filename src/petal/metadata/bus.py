@@ -7,14 +7,14 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from petal.spec.event import Event, NodeFinished, NodeStarted, RunFinished, Status, as_record
+from petal.spec.event import AttemptFailed, Event, NodeFinished, NodeStarted, RunFinished, Status, as_record
 from petal.spec.logs import logger
 
 if TYPE_CHECKING:
     from logging import Logger
 
 #: Levels of `logging`, which is imported by whoever listens.
-DEBUG, INFO, ERROR = 10, 20, 40
+DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40
 Listener = Callable[[Event], None]
 
 
@@ -73,6 +73,8 @@ def log_event(event: Event) -> None:
     level = INFO
     if isinstance(event, NodeStarted):
         level = DEBUG
+    elif isinstance(event, AttemptFailed):
+        level = WARNING
     elif isinstance(event, NodeFinished | RunFinished) and event.status is Status.FAILED:
         level = ERROR
     extra: dict[str, Any] = {f"petal_{k}": v for k, v in record.items()}

@@ -5,26 +5,29 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
-from petal.spec.event import Event, NodeFinished, RunFinished, RunStarted, Status
+from petal.spec.event import AttemptFailed, Event, NodeFinished, RunFinished, RunStarted, Status
 from petal.spec.logs import when_used
 from petal.spec.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 _UNICODE: Final = {Status.SUCCEEDED: "✔", Status.FAILED: "✘", Status.UNKNOWN: "?"}
 _ASCII: Final = {Status.SUCCEEDED: "ok", Status.FAILED: "FAILED", Status.UNKNOWN: "?"}
+#: The mark of an attempt that failed and is followed by another one.
+_AGAIN_UNICODE, _AGAIN_ASCII, _AGAIN_COLOUR = "↻", "again", "33"
 _COLOURS: Final = {Status.SUCCEEDED: "32", Status.FAILED: "31", Status.UNKNOWN: "33"}
 
 
 class Console:
-    """Writes a line per node that ends, and a summary (a listener of the bus).
+    """Writes a line per node that ends, one per attempt that is made again, and a summary (a listener of the bus).
 
     Args:
         write: Takes each line, without its end.
         nodes: Ids and type names of the nodes that will run, for the width of the columns.
         unicode: Whether lines may hold characters beyond ASCII.
         colour: Whether to colour the marks.
+        attempts: How many attempts a node has in all, by its id, where it has several.
     """
 
     def __init__(
@@ -34,8 +37,10 @@ class Console:
         *,
         unicode: bool = True,
         colour: bool = False,
+        attempts: Mapping[str, int] | None = None,
     ) -> None:
         self._write = write
+        self._attempts = attempts or {}
         self._colour = colour
         self._unicode = unicode
         self._marks = _UNICODE if unicode else _ASCII
@@ -49,6 +54,8 @@ class Console:
         """Take note of an event."""
         if isinstance(event, NodeFinished):
             self._write(self._node(event))
+        elif isinstance(event, AttemptFailed):
+            self._write(self._again(event))
         elif isinstance(event, RunStarted):
             self._pipeline = event.pipeline
         elif isinstance(event, RunFinished):
@@ -67,8 +74,18 @@ class Console:
         if event.attempt > 1:
             parts.append(f"attempt {event.attempt}")
         if event.error:
-            parts.append(event.error.splitlines()[0][:200])
+            parts.append(_first_line(event.error))
         return self._line(event.status, "  ".join(parts))
+
+    def _again(self, event: AttemptFailed) -> str:
+        most = self._attempts.get(event.node, 0)
+        # Moves to another backend and throttled calls are not among those that the node has.
+        number = f"{event.attempt} of {most}" if event.attempt <= most else f"{event.attempt}"
+        text = f"{event.node.ljust(self._id_width)}  attempt {number} failed: {_first_line(event.error)}"
+        if event.wait is not None:
+            text += f"; again in {seconds_text(event.wait)}" if event.wait > 0 else "; again at once"
+        mark = _AGAIN_UNICODE if self._unicode else _AGAIN_ASCII
+        return self._marked(mark, _AGAIN_COLOUR, text)
 
     def _run(self, event: RunFinished) -> str:
         counts = ", ".join(
@@ -79,9 +96,13 @@ class Console:
         )
 
     def _line(self, status: Status, text: str) -> str:
-        mark = self._marks.get(status, "–" if self._unicode else "-").ljust(self._mark_width)
+        mark = self._marks.get(status, "–" if self._unicode else "-")
+        return self._marked(mark, _COLOURS.get(status, "2"), text)
+
+    def _marked(self, mark: str, colour: str, text: str) -> str:
+        mark = mark.ljust(self._mark_width)
         if self._colour:
-            mark = f"\x1b[{_COLOURS.get(status, '2')}m{mark}\x1b[0m"
+            mark = f"\x1b[{colour}m{mark}\x1b[0m"
         return f"{mark} {printable(redact(text), self._unicode)}".rstrip()
 
 
@@ -113,6 +134,10 @@ def rows_text(event: NodeFinished, arrow: str) -> str:
     if event.rows is None:
         return "" if taken is None else f"{_rows(taken)} in"
     return _rows(event.rows) if taken is None else f"{taken:,} {arrow} {_rows(event.rows)}"
+
+
+def _first_line(error: str) -> str:
+    return error.splitlines()[0][:200] if error else ""
 
 
 def _rows(number: int) -> str:

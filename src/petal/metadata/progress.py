@@ -37,7 +37,8 @@ class Progress:
         self._closed = False
         self._began = time.monotonic()
         self._total = self._done = 0
-        self._running: dict[str, None] = {}
+        #: What is said of each node that runs, behind its id.
+        self._running: dict[str, str] = {}
 
     def __enter__(self) -> Progress:
         self._timer.start()
@@ -51,7 +52,7 @@ class Progress:
     def __call__(self, event: Event) -> None:
         """Take note of an event."""
         if isinstance(event, NodeStarted):
-            self._running[event.node] = None
+            self._running[event.node] = f" (attempt {event.attempt})" if event.attempt > 1 else ""
         elif isinstance(event, NodeFinished):
             self._running.pop(event.node, None)
             self._done += 1
@@ -82,7 +83,7 @@ class Progress:
 
     def text(self) -> str:
         """Return what the line says now."""
-        names = list(self._running)
+        names = [node + more for node, more in self._running.copy().items()]
         shown = ", ".join(names[:_MOST_NAMES]) + (
             f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
         )

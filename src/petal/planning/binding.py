@@ -30,6 +30,9 @@ class Binder:
         self._via: tuple[Scope, PathTo]  # where the last feed was written
         self._meant: set[tuple[int, str]] = set()  # inputs that a misspelt name was probably meant for
         self._asked: dict[str, tuple[Scope, Draft]] = {}
+        #: An output and an annotation that it fits: most edges are of the same few types.
+        self.output: object = None
+        self.annotation: object = None
         #: Where a binding was written, for type findings: (draft index, input, position) -> (scope, path)
         self.written: dict[tuple[int, str, int], tuple[Scope, PathTo]] = {}
 
@@ -48,6 +51,26 @@ class Binder:
             self._by_edges(draft, inputs, edges, bound)
         nodes = scope.nodes
         given = self._parameters.constants.get(draft.id, ())  # by the caller, who has the last word
+        if not given and not bound:  # the usual case, made cheap: all are fed by nodes of their names
+            fed, first, wanted = [], self.output, self.annotation
+            for port in inputs:
+                source = nodes.get(port.name)
+                if source is None or source is draft or port.variadic:
+                    break
+                op = source.op
+                if op is None:
+                    break
+                outputs = op.spec.outputs
+                if not outputs:
+                    break
+                bound[port.name] = source.whole or source.feed()
+                fed.append(source.index)
+                if outputs[0] is not first or port.annotation is not wanted:
+                    first = wanted = None
+            else:
+                if first is not None or not inputs:
+                    draft.fed = fed
+                return bound
         for port in inputs:
             name = port.name
             if name in given:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from petal.interfaces.source import Operator, Part, PartLoader
-from petal.planning.binding import Binder
+from petal.planning.binding import Binder, Bound
 from petal.planning.checks import check_request, check_stdin, check_written_files
 from petal.planning.columns import needed_columns
 from petal.planning.edgetypes import Mismatch, check_constant, check_edge
@@ -26,7 +26,7 @@ from petal.planning.values import BadValue
 from petal.spec.diagnostic import Diagnostic
 from petal.spec.memory import without_collection
 from petal.spec.operator import Input, OperatorSpec
-from petal.spec.plan import Constant, FromNode, Plan, PlanNode
+from petal.spec.plan import Constant, FromNode, Plan, PlanNode, distinct_policies
 
 
 class Planned(Struct, frozen=True):
@@ -60,29 +60,33 @@ def make_plan(root: Part, load: PartLoader, request: Request) -> Planned:
 
 def _plan(root: Part, expanded: Expanded, request: Request, findings: Findings) -> Planned:
     drafts = expanded.drafts
-    operators = find_operators(drafts, findings)
+    operators = find_operators(drafts, request, findings, request.adapters())
     parameters = Parameters(expanded, request, findings)
     binder = Binder(request, parameters, findings)
     policies = PolicyResolver(request, findings)
     check_request(root, drafts, request)
+    types, before = _Types(drafts, binder, findings, request), list[list[int]]()
+    overridden = parameters.constants
     for draft in drafts:
-        if draft.op is not None:
-            draft.params = parameters.of_node(draft)
+        op = draft.op
+        if op is not None:
+            if op.spec.params or draft.spec.params or overridden:
+                draft.params = parameters.of_node(draft)
             draft.bound = binder.bind(draft)
         draft.policies = policies.resolve(draft)
         if draft.spec.after:
             draft.after = binder.after(draft)
+        before.append(types.check(draft))
     for scope in expanded.scopes:
         binder.check_interface(scope)
-    types = _Types(drafts, binder, findings, request)
-    for draft in drafts:
-        if draft.bound:
-            types.check(draft)
+    if policies.caches:
+        from petal.planning.caching import settle_caching
+
+        settle_caching(drafts, request, findings)
     configured = [d for d in drafts if d.op is not None and d.op.spec.params]
     check_written_files(configured, findings)
     check_stdin(configured, findings)
-    before = [_sources(d) for d in drafts]
-    order = topological_order(before, drafts, findings)
+    order = topological_order(before, drafts, findings) if types.backwards else list(range(len(drafts)))
     if not drafts and not findings.failed:
         findings.add(
             expanded.scopes[0].place,
@@ -98,24 +102,17 @@ def _plan(root: Part, expanded: Expanded, request: Request, findings: Findings) 
     if plan.moved or away_nodes(plan):
         from petal.planning.crossing import check_crossing
 
-        if not check_crossing(plan, drafts, operators, findings):
+        if not check_crossing(plan, drafts, operators, request, findings):
             return Planned(None, operators, findings.in_order())
     return Planned(plan, operators, findings.in_order())
 
 
-def _sources(draft: Draft) -> list[int]:
-    """Indices of the drafts that must come before, repeats included."""
-    found = [d.index for d in draft.after] if draft.after else []
-    for feed in draft.bound.values():
-        if type(feed) is FromNode:
-            found.append(feed.node)
-        elif type(feed) is tuple:
-            found += [f.node for f in feed if type(f) is FromNode]
-    return found
-
-
 class _Types:
-    """Checks what is bound against what is wanted; an output is compared once with each annotation."""
+    """Checks what is bound against what is wanted; an output is compared once with each annotation.
+
+    Attributes:
+        backwards: Whether a draft waits for one that comes after it in the file, or for itself.
+    """
 
     def __init__(self, drafts: list[Draft], binder: Binder, findings: Findings, request: Request) -> None:
         self._drafts = drafts
@@ -123,27 +120,47 @@ class _Types:
         self._findings = findings
         self._request = request
         self._fine: set[tuple[int, int]] = set()
+        self.backwards = False
 
-    def check(self, draft: Draft) -> None:
-        """Check every binding of a node; constants are converted."""
-        assert draft.op is not None
-        bound, drafts, fine = draft.bound, self._drafts, self._fine
-        for port in draft.op.spec.inputs:
+    def check(self, draft: Draft) -> list[int]:
+        """Check every binding of a node; constants are converted.
+
+        Returns:
+            Indices of the drafts that must come before it, repeats included.
+        """
+        before = draft.fed
+        if before is None:
+            before = []
+            if draft.bound:
+                assert draft.op is not None
+                self._bindings(draft, draft.op.spec.inputs, draft.bound, before)
+        if draft.after:
+            before += [d.index for d in draft.after]
+        if before and max(before) >= draft.index:
+            self.backwards = True
+        return before
+
+    def _bindings(self, draft: Draft, inputs: tuple[Input, ...], bound: Bound, before: list[int]) -> None:
+        drafts, fine = self._drafts, self._fine
+        for port in inputs:
             feed = bound.get(port.name)
             if type(feed) is FromNode:
+                before.append(feed.node)
                 op = drafts[feed.node].op
-                # few are not known: most edges are of the same few types
-                if (
-                    op is None
-                    or feed.port != "output"
-                    or (id(op.spec.outputs[0]), id(port.annotation)) not in fine
-                ):
+                if op is None or feed.port != "output":
+                    self._edge(draft, port, feed, 0)
+                    continue
+                given, wanted = op.spec.outputs[0], port.annotation
+                if (id(given), id(wanted)) in fine:
+                    self._binder.output, self._binder.annotation = given, wanted
+                else:
                     self._edge(draft, port, feed, 0)
             elif type(feed) is Constant:
                 bound[port.name] = self._constant(draft, port, feed)
-            elif feed:
+            elif type(feed) is tuple:
                 for k, one in enumerate(feed):
                     if type(one) is FromNode:
+                        before.append(one.node)
                         self._edge(draft, port, one, k)
 
     def _edge(self, draft: Draft, port: Input, feed: FromNode, position: int) -> None:
@@ -231,17 +248,19 @@ def _assemble(
             for i, node in enumerate(nodes)
         )
     overrides = {index[i]: v for i, v in overrides.items() if i in index}
-    stages = find_stages(nodes, specs)
+    policies = distinct_policies(nodes)
+    stages = find_stages(nodes, specs, policies)
     return Plan(
         root.spec.name or "pipeline",
         nodes,
         specs,
         stages,
-        find_moved(nodes, specs, stages, overrides),
+        find_moved(nodes, specs, stages, overrides, policies),
         targets,
         overrides,
         root.source.file,
         root.spec.run_timeout,
+        policies,
     )
 
 

@@ -9,9 +9,10 @@ from petal.interfaces.source import Operator
 from petal.planning.expand import Draft
 from petal.planning.findings import Findings
 from petal.planning.moving import is_away, standard_stream
+from petal.planning.request import Request
 from petal.planning.stages import feeds
 from petal.spec.crossing import undecodable
-from petal.spec.operator import OperatorSpec
+from petal.spec.operator import Input, OperatorSpec, Output
 from petal.spec.plan import Plan, PlanNode, stream_ports
 from petal.spec.views import Seen, View
 
@@ -19,7 +20,11 @@ _VALUE = Seen(View.VALUE)
 
 
 def check_crossing(
-    plan: Plan, drafts: Sequence[Draft], operators: Mapping[str, Operator], findings: Findings
+    plan: Plan,
+    drafts: Sequence[Draft],
+    operators: Mapping[str, Operator],
+    request: Request,
+    findings: Findings,
 ) -> bool:
     """Add an error for each node that is to run in another process and cannot; say whether all can.
 
@@ -27,6 +32,7 @@ def check_crossing(
         plan: The plan.
         drafts: What its nodes were made of.
         operators: The plan's operators, by their keys.
+        request: What is asked, which knows whether codecs take part.
         findings: Takes the errors.
     """
     moved = {i: set(group.nodes) for group in plan.moved for i in group.nodes}
@@ -37,6 +43,17 @@ def check_crossing(
             continue
         by_id = by_id or {d.id: d for d in drafts}
         draft, spec = by_id[node.id], plan.operators[node.operator]
+        if i not in moved and _is_program(node):
+            for annotation_problem in _of_program(spec):
+                fine = False
+                _add(
+                    findings,
+                    draft,
+                    node,
+                    annotation_problem,
+                    "annotate it with a type that JSON can be read as",
+                )
+            continue
         reason = is_importable(operators[node.operator].target)
         if reason is not None:
             fine = False
@@ -50,6 +67,8 @@ def check_crossing(
             continue
         problems = _of_group(plan, i, moved[i]) if i in moved else _of_call(node, spec)
         for what, annotation_problem in (*_of_params(node, spec), *problems):
+            if request.codecs():  # of plugins, which look at the values, not at annotations
+                break
             fine = False
             _add(
                 findings,
@@ -59,6 +78,20 @@ def check_crossing(
                 "annotate it with a type whose values can be told apart when they are read back, or run the node here",
             )
     return fine
+
+
+def _is_program(node: PlanNode) -> bool:
+    return node.policies is not None and node.policies.execution.speaks_json
+
+
+def _of_program(spec: OperatorSpec) -> Iterator[str]:
+    """Look at what comes back as plain JSON; what goes is looked at when it is written (S6.3)."""
+    if stream_ports(spec):
+        yield "its output: several streams at once cannot come from another process"
+    elif spec.outputs:
+        output = spec.outputs[0]
+        if (problem := undecodable(output.annotation, output.seen)) is not None:
+            yield f"its output: {problem}"
 
 
 def _of_params(node: PlanNode, spec: OperatorSpec) -> Iterator[tuple[str, str]]:
@@ -73,13 +106,18 @@ def _of_call(node: PlanNode, spec: OperatorSpec) -> Iterator[tuple[str, str]]:
         yield "its output", "several streams at once cannot come from another process"
         return
     for port in spec.inputs:
-        if node.inputs.get(port.name) and (problem := undecodable(port.annotation, port.seen)) is not None:
+        if node.inputs.get(port.name) and (problem := _of_port(port)) is not None:
             yield f"its input `{port.name}`", problem
-    if (
-        spec.outputs
-        and (problem := undecodable(spec.outputs[0].annotation, spec.outputs[0].seen)) is not None
-    ):
+    if spec.outputs and (problem := _of_port(spec.outputs[0])) is not None:
         yield "its output", problem
+
+
+def _of_port(port: Input | Output) -> str | None:
+    adapter = port.seen.adapter
+    if adapter is None:
+        return undecodable(port.annotation, port.seen)
+    reason = is_importable(type(adapter))
+    return None if reason is None else f"its adapter `{adapter.name}` cannot be made there: {reason}"
 
 
 def _of_group(plan: Plan, index: int, group: set[int]) -> Iterator[tuple[str, str]]:
@@ -90,7 +128,7 @@ def _of_group(plan: Plan, index: int, group: set[int]) -> Iterator[tuple[str, st
         port = spec.input(name)
         if feed.node in group or port is None:
             continue
-        if (problem := undecodable(port.annotation, port.seen)) is not None:
+        if (problem := _of_port(port)) is not None:
             yield f"its input `{name}`", problem
     wanted = index in plan.targets or any(
         feed.node == index
@@ -99,8 +137,8 @@ def _of_group(plan: Plan, index: int, group: set[int]) -> Iterator[tuple[str, st
         for _, _, feed in feeds(other)
     )
     if wanted and spec.outputs:
-        output = spec.outputs[0]
-        if (problem := undecodable(output.annotation, output.seen)) is not None:
+        problem = _of_port(spec.outputs[0])
+        if problem is not None:
             yield "its output", problem
 
 

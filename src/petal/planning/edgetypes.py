@@ -12,10 +12,9 @@ from petal.planning.values import BadValue, convert, kind_of, short, structured
 from petal.spec.operator import Input, Output
 from petal.spec.pipeline import MISSING
 from petal.spec.rows import declared_record, no_batch_holds
-from petal.spec.views import COLUMN_KINDS, FRAME_KINDS, READER, Seen, View, missing_libraries, without_extras
+from petal.spec.views import COLUMN_KINDS, Seen, View, missing_libraries, without_extras
 
 _RECORD = dict[str, Any]
-_OF_RECORDS = FRAME_KINDS | {READER}
 _SETS = ("set", "frozenset", "abstract set", "mutable set")
 _ANYTHING = (Any, object)
 
@@ -71,7 +70,7 @@ def _check_container(out: Seen, wanted: Input) -> None:
                 f"`{wanted.name}` takes {rows_text(into)}, but {type_text(kept)} cannot be in a set",
                 f"take `list[{type_text(kept)}]`, or make the record immutable (`frozen=True`)",
             )
-    if into.view is View.BATCHES or into.container in FRAME_KINDS | COLUMN_KINDS:
+    if into.view is View.BATCHES or into.holds_records or into.container in COLUMN_KINDS:
         lost = next((e for e in elements if no_batch_holds(e)), None)
         if lost is not None:
             raise Mismatch(
@@ -86,7 +85,7 @@ def _check_container(out: Seen, wanted: Input) -> None:
 
 
 def _holds_records(seen: Seen) -> bool:
-    return seen.container in _OF_RECORDS or (seen.element is not MISSING and record_like(seen.element))
+    return seen.holds_records or (seen.element is not MISSING and record_like(seen.element))
 
 
 def _is_unhashable(element: object) -> bool:
@@ -147,6 +146,7 @@ def check_constant(value: Any, wanted: Input, folder: str, *, lenient: bool) -> 
         or hasattr(value, "__arrow_c_stream__")
         or hasattr(value, "__aiter__")
         or hasattr(value, "collect_schema")
+        or any(adapter.takes(type(value)) for adapter in seen.adapters)
     ):
         raise BadValue(f"{short(value)} is {kind_of(value)}, but {rows_text(seen)} is wanted: give a list")
     if isinstance(value, list | tuple) and seen.element is not MISSING and _is_plain(seen.element):
@@ -159,7 +159,7 @@ def _is_plain(element: object) -> bool:
 
 
 def _element(seen: Seen) -> object:
-    return _RECORD if seen.container in _OF_RECORDS else seen.element
+    return _RECORD if seen.holds_records else seen.element
 
 
 def _bare(annotation: object) -> object:
@@ -168,7 +168,7 @@ def _bare(annotation: object) -> object:
 
 def rows_text(seen: Seen) -> str:
     """Say in words what a view holds: ``a stream of str``, ``a list of Score``, ``a DataFrame``."""
-    if seen.container in _OF_RECORDS | COLUMN_KINDS:
+    if "." in seen.container:  # a frame or a column
         return f"a {seen.container.rpartition('.')[2]}"
     of = "" if seen.element is MISSING else f" of {type_text(seen.element)}"
     if seen.view.streams:

@@ -34,6 +34,8 @@ class Draft(Struct, eq=False):
         after: What it waits for without data.
         policies: How it is run.
         whole: The binding to its whole output, once somebody takes it.
+        fed: The drafts that feed its inputs, where nothing else does and all of them are known to fit.
+        wrapped: Whether its operator is the one that a ``RetryWrapper`` names.
     """
 
     id: str
@@ -48,6 +50,8 @@ class Draft(Struct, eq=False):
     after: Sequence[Draft] = ()
     policies: Resolved | None = None
     whole: FromNode | None = None
+    wrapped: bool = False
+    fed: list[int] | None = None
 
     def feed(self) -> FromNode:
         """Return the binding to its whole output, one for all consumers."""

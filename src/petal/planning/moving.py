@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from petal.planning.holding import is_held
 from petal.planning.stages import feeds
 from petal.planning.values import file_use
 from petal.spec.operator import OperatorSpec
-from petal.spec.plan import Moved, Plan, PlanNode, Resolved, Stage
+from petal.spec.plan import Moved, Plan, PlanNode, Resolved, Stage, policies_of
 from petal.spec.views import WRITES
 
 
@@ -16,13 +17,14 @@ def find_moved(
     operators: Mapping[str, OperatorSpec],
     stages: Iterable[Stage],
     overrides: Iterable[int],
+    policies: Iterable[Resolved | None],
 ) -> tuple[Moved, ...]:
     """Group the nodes that move: a stage with a time-out moves as one, so that it keeps streaming.
 
     A node in batches is called on its own, each call with its own time; it moves with nobody. What reads or writes a
     standard stream stays, unless it has a time-out itself, which is refused.
     """
-    if not any(p is not None and p.timeout is not None for p in _policies(nodes)):
+    if not any(p is not None and p.timeout is not None for p in policies):
         return ()
     given = set(overrides)
     for i, node in enumerate(nodes):
@@ -59,32 +61,35 @@ def standard_stream(node: PlanNode, spec: OperatorSpec) -> str | None:
 
 def away_nodes(plan: Plan) -> frozenset[int]:
     """Return the nodes whose calls leave this process one by one."""
-    if all(
-        p is None or (p.timeout is None and p.execution.backend == "local") for p in _policies(plan.nodes)
-    ):
+    if all(p is None or (p.timeout is None and p.execution.backend == "local") for p in policies_of(plan)):
         return frozenset()
     return frozenset(i for i, node in enumerate(plan.nodes) if i not in plan.overrides and is_away(node))
 
 
-def _policies(nodes: Sequence[PlanNode]) -> Iterable[Resolved | None]:
-    """Return all policies that nodes have; most nodes share theirs."""
-    return {id(node.policies): node.policies for node in nodes}.values()
-
-
 def is_away(node: PlanNode) -> bool:
-    """Whether a node's calls leave this process one by one: it has a backend, or a time-out for each of its batches."""
+    """Whether a node's calls leave this process one by one.
+
+    It has a backend, or a time-out for each of its batches or attempts.
+    """
     policies = node.policies
     if policies is None:
         return False
     return policies.execution.backend != "local" or (
-        policies.batch is not None and policies.timeout is not None
+        policies.timeout is not None and (policies.batch is not None or is_held(node))
     )
 
 
-def backend_of(node: PlanNode) -> str:
-    """Say where a node's calls go; a node that moves with a whole group is not among these."""
+def backend_of(node: PlanNode, place: int = 0) -> str:
+    """Say where a node's calls go; a node that moves with a whole group is not among these.
+
+    Args:
+        node: The node.
+        place: 0 for its backend, then those that it fails over to.
+    """
     if node.policies is None:
         return "local"
+    if place:
+        return node.policies.execution.failover[place - 1]
     backend = node.policies.execution.backend
     return "process" if backend == "local" and is_away(node) else backend
 

@@ -14,8 +14,6 @@ def topological_order(
 ) -> list[int] | None:
     """Sort indices so that each comes after all in ``before``; file order decides where it may. None on a cycle."""
     count = len(before)
-    if all([max(sources, default=-1) < i for i, sources in enumerate(before)]):
-        return list(range(count))
     left = [0] * count
     after: list[list[int]] = [[] for _ in range(count)]
     for i, sources in enumerate(before):

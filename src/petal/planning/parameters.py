@@ -40,7 +40,10 @@ class Parameters:
             return {}
         meant = self._unknown(draft) if said else ()
         result: dict[str, Any] = {}
-        for param in spec.params:
+        params = spec.params
+        if spec.takes_any_params and overrides:
+            params += tuple(Param(n) for n in overrides if not (spec.param(n) or spec.input(n)))
+        for param in params:
             if overrides and param.name in overrides:
                 result[param.name] = self._override(draft, param, overrides[param.name])
             elif param.name in said:
@@ -241,7 +244,7 @@ class Parameters:
 
     def _address_node(self, draft: Draft, name: str, value: Any, address: str) -> None:
         op = draft.op
-        if op is not None and not op.spec.param(name) and not op.spec.input(name):
+        if op is not None and not (op.spec.takes_any_params or op.spec.param(name) or op.spec.input(name)):
             known = [*(p.name for p in op.spec.params), *(i.name for i in op.spec.inputs)]
             raise UsageError(
                 f"parameter `{address}`: {op.spec.name} has no parameter `{name}`",

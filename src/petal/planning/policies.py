@@ -8,9 +8,10 @@ import msgspec
 
 from petal.interfaces.backend import Backend
 from petal.planning.batching import batch_problem
-from petal.planning.expand import Draft
+from petal.planning.expand import Draft, Scope
 from petal.planning.findings import Findings, did_you_mean, listing
 from petal.planning.request import Request
+from petal.spec.diagnostic import Severity
 from petal.spec.operator import OperatorSpec
 from petal.spec.pipeline import MISSING
 from petal.spec.plan import Resolved
@@ -50,19 +51,46 @@ class PolicyResolver:
         self._request = request
         self._findings = findings
         self._plain: dict[Effects, Resolved] = {}
+        self._usual: dict[int, Resolved] = {}
+        self._scope: Scope | None = None
+        self._says_nothing = False
+        #: Whether any node is to be cached.
+        self.caches = False
 
     def resolve(self, draft: Draft) -> Resolved:
         """Resolve the policies of one node; origins are kept for each that someone set."""
-        spec, part = draft.op.spec if draft.op else None, draft.scope.part.spec
+        spec = draft.op.spec if draft.op is not None else None
+        if draft.scope is not self._scope:
+            self._scope, part = draft.scope, draft.scope.part.spec
+            self._says_nothing = (
+                _is_silent(part.defaults) and not self._request.backends and not part.cache_io
+            )
+            self._usual.clear()
+        if (
+            spec is not None
+            and self._says_nothing
+            and spec.policies is NO_POLICIES
+            and draft.spec.policies is NO_POLICIES
+        ):  # the usual case, made cheap: nobody says anything, and most operators give the same
+            usual = self._usual.get(id(spec.outputs))
+            if usual is None:
+                usual = self._plainly(default_effects(spec))
+                self._usual[id(spec.outputs)] = usual  # they live as long as the operators of this plan
+            return usual
+        part = draft.scope.part.spec
         said = spec.policies if spec else NO_POLICIES
         effects = default_effects(spec) if spec else Effects.ONCE
         silent = _is_silent(draft.spec.policies) and _is_silent(said) and _is_silent(part.defaults)
         if silent and not self._request.backends and not part.cache_io:
-            if effects not in self._plain:
-                self._plain[effects] = Resolved(_LOCAL, None, None, None, None, effects, {})
-            return self._plain[effects]
+            return self._plainly(effects)
         layers = (("node", draft.spec.policies), ("decorator", said), ("defaults", part.defaults))
         return self._layered(draft, layers, effects)
+
+    def _plainly(self, effects: Effects) -> Resolved:
+        """Return the policies of all nodes that nobody says anything about."""
+        if effects not in self._plain:
+            self._plain[effects] = Resolved(_LOCAL, None, None, None, None, effects, {})
+        return self._plain[effects]
 
     def _layered(self, draft: Draft, layers: tuple[tuple[str, Policies], ...], effects: Effects) -> Resolved:
         values: dict[str, Any] = {}
@@ -80,7 +108,7 @@ class PolicyResolver:
         if backend is not None:
             before = values.get("execution", _LOCAL)
             same = before.backend == backend
-            values["execution"] = Execution(backend, before.failover, before.settings if same else {})
+            values["execution"] = before if same else Execution(backend, before.failover)
             origins["execution"] = "command line"
         if not (draft.op and draft.op.spec.outputs) and origins.get("cache") in ("defaults", "cache_io"):
             values["cache"] = False  # sinks are never cached (S9.1)
@@ -94,8 +122,10 @@ class PolicyResolver:
             values.get("batch") or None,
             values.get("effects", effects),
             origins,
+            values.get("effects") is Effects.ONCE and draft.op is not None and bool(draft.op.spec.outputs),
         )
         self._check(draft, resolved)
+        self.caches = self.caches or resolved.cache is not None
         return resolved
 
     def _batch(
@@ -123,27 +153,26 @@ class PolicyResolver:
             self._backend(draft, execution.backend, execution, resolved.origins["execution"], "backend")
         elif execution != _LOCAL:
             self._local(draft, execution, resolved.origins["execution"])
+        if execution.unsigned and not execution.speaks_json:
+            self._needless(draft, resolved.origins["execution"])
         for i, backend in enumerate(execution.failover):
             if backend != "local":
                 self._backend(draft, backend, execution, resolved.origins["execution"], "failover", i)
-        for name in ("retry", "cache"):
-            value = getattr(resolved, name)
-            if value is None or (name == "retry" and value.max_attempts == 1):
-                continue
-            origin = resolved.origins[name]
-            path = self._path(draft, name, origin)
-            whose = f"`{draft.id}`" if origin in ("node", "decorator") else "every node"
-            text = "`cache_io`" if origin == "cache_io" else f"`{name}` (of {whose}, from its {origin})"
-            if origin in ("defaults", "cache_io"):
-                text = f"`{'cache_io' if origin == 'cache_io' else 'defaults.' + name}`"
-            self._findings.add(
-                draft.scope.place,
-                path,
-                "not-yet",
-                f"{text} is not available in this version",
-                hint=_LATER,
-                key=True,
-            )
+        again = resolved.retry is not None and resolved.retry.max_attempts > 1
+        if again and resolved.effects is Effects.ONCE and draft.op is not None:
+            self._warn_of_retry(draft, resolved.origins["retry"])
+
+    def _warn_of_retry(self, draft: Draft, origin: str) -> None:
+        """S5.5: what is known to have failed may be asked for again, also where it may have begun to take effect."""
+        self._findings.add(
+            draft.scope.place,
+            self._path(draft, "retry", origin),
+            "retries-once",
+            f"`{draft.id}` is tried again when it fails, although a second execution may do harm (`effects: once`)",
+            hint="write `effects: idempotent` if what it does twice is done once, or `retry: false`",
+            severity=Severity.WARNING,
+            key=True,
+        )
 
     def _path(self, draft: Draft, name: str, origin: str) -> tuple[str | int, ...]:
         if origin == "cache_io":
@@ -163,6 +192,14 @@ class PolicyResolver:
                 hint="settings belong to a backend: name it, as in `backend: docker`, or remove them",
                 key=True,
             )
+        if execution.protocol == "json":
+            self._findings.add(
+                draft.scope.place,
+                (*path, "protocol"),
+                "wrong-protocol",
+                f"backend `local` (of `{draft.id}`) does not speak `protocol: json`",
+                hint="plain JSON is for programs that a backend starts or calls: name one, such as `docker`",
+            )
         if execution.failover:
             self._findings.add(
                 draft.scope.place,
@@ -173,8 +210,8 @@ class PolicyResolver:
                 key=True,
             )
 
-    def _settings(self, draft: Draft, backend: Backend, execution: Execution, origin: str) -> None:
-        """Check an ``execution`` block against what its backend takes."""
+    def _settings(self, draft: Draft, backend: Backend, execution: Execution, origin: str) -> bool:
+        """Check an ``execution`` block against what its backend takes; say whether it is fine."""
         path, kinds = self._path(draft, "execution", origin), backend.settings
         known = [f.encode_name for f in msgspec.structs.fields(kinds)]
         for name in execution.settings:
@@ -187,7 +224,7 @@ class PolicyResolver:
                     hint=did_you_mean(name, known) or f"its settings are {listing(known)}",
                     key=True,
                 )
-                return
+                return False
         try:
             msgspec.convert(execution.settings, kinds)
         except msgspec.ValidationError as error:
@@ -200,6 +237,44 @@ class PolicyResolver:
                 f"setting `{name}` of backend `{backend.name}` (of `{draft.id}`): {text}",
                 hint=f"see `petal describe {backend.name}`",
             )
+            return False
+        return True
+
+    def _protocol(self, draft: Draft, backend: Backend, execution: Execution, origin: str) -> None:
+        """Check that a backend speaks what a block asks for, and that what cannot be sealed may go unsealed (S6.3)."""
+        path, protocol = self._path(draft, "execution", origin), "json" if execution.speaks_json else "petal"
+        at = (*path, "protocol") if execution.protocol is not None else path
+        spoken = backend.capabilities.protocols
+        if protocol not in spoken:
+            self._findings.add(
+                draft.scope.place,
+                at,
+                "wrong-protocol",
+                f"backend `{backend.name}` (of `{draft.id}`) does not speak `protocol: {protocol}`",
+                hint=f"it speaks `protocol: {spoken[0]}`: write that, or name another backend"
+                if spoken
+                else "name another backend",
+            )
+        elif protocol == "json" and self._request.is_sealed and not execution.unsigned:
+            self._findings.add(
+                draft.scope.place,
+                at,
+                "needs-unsigned",
+                f"`{draft.id}` speaks plain JSON, which cannot be signed, and $PETAL_KEYRING names a keyring",
+                hint="write `unsigned: true` on its `execution` block if its data may pass unsigned, or `protocol: petal`",
+            )
+
+    def _needless(self, draft: Draft, origin: str) -> None:
+        path = self._path(draft, "execution", origin)
+        self._findings.add(
+            draft.scope.place,
+            (*path, "unsigned"),
+            "bad-policy",
+            f"`unsigned` (of `{draft.id}`) is for plain JSON alone: what a worker of Petal gets is always signed "
+            "where there is a keyring",
+            hint="remove it, or write `protocol: json`",
+            key=True,
+        )
 
     def _backend(
         self, draft: Draft, backend: str, execution: Execution, origin: str, *within: str | int
@@ -208,7 +283,8 @@ class PolicyResolver:
         whose = "" if origin == "defaults" else f" (for `{draft.id}`)"
         found = self._request.backend(backend) if self._request.backend is not None else None
         if found is not None and within == ("backend",):
-            self._settings(draft, found, execution, origin)
+            if self._settings(draft, found, execution, origin):
+                self._protocol(draft, found, execution, origin)
             return
         if backend in KNOWN_BACKENDS:
             self._findings.add(

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from petal.interfaces.adapter import Adapter
 from petal.interfaces.backend import Backend
 
 
@@ -24,6 +25,9 @@ class Request(Struct, frozen=True):
         folder: What relative paths among the values given here are relative to.
         to_run: Whether every required pipeline input must have a value.
         backend: Finds a backend by its name, None where there is no other than ``local``.
+        codecs: Says whether codecs of plugins take part, which write values that no annotation describes.
+        is_sealed: Whether there is a keyring, so that what leaves the machine is sealed.
+        adapters: Gives the adapters of the plugins that take part, once all modules are open.
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -36,3 +40,6 @@ class Request(Struct, frozen=True):
     folder: str = ""
     to_run: bool = False
     backend: Callable[[str], Backend | None] | None = None
+    codecs: Callable[[], bool] = bool
+    is_sealed: bool = False
+    adapters: Callable[[], tuple[Adapter, ...]] = tuple

@@ -6,10 +6,20 @@ them. Every other streaming node is a *trunk*: it pushes batches into one bounde
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from petal.planning.holding import is_held
 from petal.spec.operator import OperatorSpec
-from petal.spec.plan import FromNode, Link, PlanNode, Stage, output_view, stream_ports
+from petal.spec.plan import (
+    FromNode,
+    Link,
+    PlanNode,
+    Resolved,
+    Stage,
+    distinct_policies,
+    output_view,
+    stream_ports,
+)
 
 
 class _Edge:
@@ -19,12 +29,19 @@ class _Edge:
         self.source, self.port, self.target, self.input, self.whole = source, port, target, name, whole
 
 
-def find_stages(nodes: Sequence[PlanNode], operators: dict[str, OperatorSpec]) -> tuple[Stage, ...]:
-    """Group the streaming nodes into stages."""
-    if not any_stream(nodes, operators):
+def find_stages(
+    nodes: Sequence[PlanNode],
+    operators: dict[str, OperatorSpec],
+    policies: Iterable[Resolved | None] | None = None,
+) -> tuple[Stage, ...]:
+    """Group the streaming nodes into stages; ``policies`` are theirs, each once."""
+    if not any_stream(operators, distinct_policies(nodes) if policies is None else policies):
         return ()
-    streaming = [_streams(n, operators[n.operator]) for n in nodes]
-    edges = _edges(nodes, operators, streaming)
+    held = [is_held(n) for n in nodes]
+    streaming = [
+        not waits and _streams(n, operators[n.operator]) for n, waits in zip(nodes, held, strict=True)
+    ]
+    edges = _edges(nodes, operators, streaming, held)
     leaders = list(range(len(nodes)))
 
     def leader(i: int) -> int:
@@ -34,25 +51,27 @@ def find_stages(nodes: Sequence[PlanNode], operators: dict[str, OperatorSpec]) -
         return i
 
     for edge in edges:
-        leaders[leader(edge.source)] = leader(edge.target)
+        if not held[edge.target]:
+            leaders[leader(edge.source)] = leader(edge.target)
     spilling = _spilling(nodes, edges)
     groups: dict[int, list[int]] = {}
     for i in range(len(nodes)):
         groups.setdefault(leader(i), []).append(i)
     links: dict[int, list[Link]] = {}
     for k, edge in enumerate(edges):
+        if held[edge.target]:
+            continue
         links.setdefault(leader(edge.source), []).append(
             Link(edge.source, edge.port, edge.target, edge.input, k in spilling)
         )
     return tuple(Stage(tuple(g), tuple(links[r])) for r, g in groups.items() if r in links)
 
 
-def any_stream(nodes: Sequence[PlanNode], operators: dict[str, OperatorSpec]) -> bool:
+def any_stream(operators: dict[str, OperatorSpec], policies: Iterable[Resolved | None]) -> bool:
     """Whether anything flows; told by what nodes share, as most plans of many nodes hold values alone."""
     outputs = {id(s.outputs): s.outputs for s in operators.values()}.values()
     if any(port.seen.view.streams for ports in outputs for port in ports):
         return True
-    policies = {id(n.policies): n.policies for n in nodes}.values()
     return any(p is not None and p.batch is not None for p in policies)
 
 
@@ -72,12 +91,15 @@ def feeds(node: PlanNode) -> list[tuple[str, int, FromNode]]:
 
 
 def _edges(
-    nodes: Sequence[PlanNode], operators: dict[str, OperatorSpec], streaming: list[bool]
+    nodes: Sequence[PlanNode],
+    operators: dict[str, OperatorSpec],
+    streaming: list[bool],
+    held: list[bool],
 ) -> list[_Edge]:
     edges = []
     for i, node in enumerate(nodes):
         for name, _, feed in feeds(node):
-            split = feed.port in stream_ports(operators[nodes[feed.node].operator])
+            split = not held[feed.node] and feed.port in stream_ports(operators[nodes[feed.node].operator])
             if split or (streaming[feed.node] and feed.port == "output"):
                 port = operators[node.operator].input(name)
                 whole = port is None or not port.seen.view.streams

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from petal.plugin.markers import hookspec
 
 if TYPE_CHECKING:
+    from petal.interfaces.adapter import Adapter
     from petal.interfaces.backend import Backend
     from petal.interfaces.codec import Codec
     from petal.spec.diagnostic import Diagnostic
@@ -56,14 +57,17 @@ def petal_backends() -> Iterable[Backend]:  # type: ignore[empty-body]
 
 
 @hookspec
-def petal_adapters() -> Iterable[Any]:  # type: ignore[empty-body]
+def petal_adapters() -> Iterable[Adapter]:  # type: ignore[empty-body]
     """Bring further views of data, such as another library's frames.
 
+    Classes that have ``__arrow_c_stream__`` feed every view without an adapter; with one, an operator can ask for them.
+
     When:
-        Before a pipeline is checked, only for plugins that it, ``-p`` or ``$PETAL_PLUGINS`` names.
+        Once, before a pipeline is checked, only for plugins that it, ``-p`` or ``$PETAL_PLUGINS`` names.
 
     Returns:
-        Adapters, which say what types they take and give.
+        Adapters: see :class:`petal.interfaces.adapter.Adapter` for what each must hold to, and
+        ``petal.testing.AdapterContract`` for tests of it. The first that brings a class wins, with a warning.
     """
 
 
@@ -89,19 +93,21 @@ def petal_stores() -> Mapping[str, Any] | Iterable[Any]:  # type: ignore[empty-b
         The first time that a URL has a scheme which Petal does not have.
 
     Returns:
-        A mapping of schemes (``s3``) to functions that open a store, or stores that say their ``name``.
+        A mapping of schemes (``s3``) to functions that take a URL and open a :class:`petal.interfaces.store.Store`; or
+        such functions that say their ``name``, which is the scheme. ``petal.testing.StoreContract`` tests a store.
     """
 
 
 @hookspec
 def petal_resolvers() -> Mapping[str, Callable[[str], str]]:  # type: ignore[empty-body]
-    """Bring schemes of references such as ``${vault:path}``, for secrets and configuration.
+    """Bring schemes of secrets: with ``vault``, a pipeline may say ``${secret:vault/NAME}``.
 
     When:
-        The first time that a reference has a scheme which Petal does not have.
+        The first time that a secret, or ``$PETAL_KEYRING``, has a scheme which Petal does not have.
 
     Returns:
-        A mapping of schemes to functions from what follows the colon to the value.
+        A mapping of schemes to functions that take the name, what follows the first ``/``, and return the secret. It is
+        called in the process that uses the secret: a worker finds a function that stands at the top level of its module.
     """
 
 
@@ -129,7 +135,7 @@ def petal_event(event: Event) -> None:
         For each event, in order, soon after it happened, on a thread of the plugin's own, and only for plugins that the
         pipeline, ``-p`` or ``$PETAL_PLUGINS`` names. The run waits for no observer: one that raises is told no more, and
         one that falls 10,000 events behind misses some. At the end of the run observers have 2 seconds to catch up.
-        What was missed is a warning.
+        What was missed is a warning. What one prints goes to stderr.
 
     Args:
         event: A frozen struct of :mod:`petal.spec.event`.

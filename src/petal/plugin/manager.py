@@ -13,15 +13,19 @@ from petal.plugin.hooks import Caller
 from petal.plugin.installed import Plugin, PluginInfo
 from petal.plugin.observers import Observer
 from petal.plugin.registry import Lookup, Operator, Scope, Scopes, one_line
+from petal.spec.views import COLUMN_KINDS, FRAME_KINDS, READER
 
 if TYPE_CHECKING:
+    from petal.interfaces.adapter import Adapter
     from petal.spec.diagnostic import Diagnostic
     from petal.spec.event import Event
     from petal.spec.pipeline import PipelineSpec
 
 T = TypeVar("T")
+_PARTS = ("takes", "read", "make")
 
 _KINDS = {
+    "adapter": "petal_adapters",
     "backend": "petal_backends",
     "codec": "petal_codecs",
     "store": "petal_stores",
@@ -133,6 +137,10 @@ class PluginManager(Catalog):
         """Return the codecs of the plugins that are loaded, by name."""
         return self._merged("codec")
 
+    def named(self, kind: str) -> dict[str, Any]:
+        """Return what the plugins that something names bring of one kind, by name; each plugin is asked once."""
+        return self._merged(kind, named=True) if self.named_callers(_KINDS[kind]) else {}
+
     def stores(self) -> dict[str, Any]:
         """Return the stores of the plugins that are loaded, by scheme or name."""
         return self._merged("store")
@@ -145,9 +153,11 @@ class PluginManager(Catalog):
         """Return the Click commands of the plugins that are loaded."""
         return list(self._merged("command").values())
 
-    def adapters(self) -> list[Any]:
-        """Return the adapters of Petal and of the plugins that something names."""
-        return [one for found in self._call("petal_adapters", list) for one in found]
+    def adapters(self) -> tuple[Adapter, ...]:
+        """Return the adapters of the plugins that something names; each plugin is asked once."""
+        if not self.named_callers("petal_adapters"):
+            return ()
+        return tuple(self._merged("adapter", named=True).values())
 
     def validate(self, spec: PipelineSpec) -> list[Diagnostic]:
         """Return what the plugins that something names find wrong with a pipeline."""
@@ -171,11 +181,16 @@ class PluginManager(Catalog):
 
         return Observer(plugin.name, call, failed, missed)
 
-    def _merged(self, kind: str) -> dict[str, Any]:
-        """Merge what loaded plugins offer, Petal's own first; a later claim to a name is warned of."""
+    def _merged(self, kind: str, *, named: bool = False) -> dict[str, Any]:
+        """Merge what loaded plugins offer, Petal's own first; a later claim to a name is warned of.
+
+        Args:
+            kind: What they offer.
+            named: Whether only plugins count that something names.
+        """
         merged: dict[str, Any] = {}
         owners: dict[str, Plugin] = {}
-        for plugin in list(self._loaded()):
+        for plugin in [one for one in self._loaded() if one.named or not named]:
             for name, offer in self._offers(plugin, _KINDS[kind]).items():
                 if name not in merged:
                     merged[name], owners[name] = offer, plugin
@@ -185,7 +200,7 @@ class PluginManager(Catalog):
         return merged
 
     def _offers(self, plugin: Plugin, hook: str) -> dict[str, Any]:
-        return self.offers(plugin, hook, _by_name)
+        return self.offers(plugin, hook, _adapters if hook == "petal_adapters" else _by_name)
 
     def _call(self, hook: str, shape: Callable[[Any], list[T]], **arguments: Any) -> list[list[T]]:
         results: list[list[T]] = []
@@ -254,6 +269,23 @@ def _by_name(found: object) -> dict[str, Any]:
     if isinstance(found, str) or not isinstance(found, Iterable):
         raise TypeError(f"it returned {found!r}, not a mapping or a list")
     return {str(offer.name): offer for offer in found}
+
+
+def _adapters(found: object) -> dict[str, Any]:
+    """Return adapters by name, each as it must be."""
+    by_name = _by_name(found)
+    for name, adapter in by_name.items():
+        lacking = [part for part in _PARTS if not hasattr(adapter, part)]
+        if lacking:
+            raise TypeError(f"its adapter `{name}` has no `{lacking[0]}`")
+        if name in FRAME_KINDS | COLUMN_KINDS | {READER} or "." not in name or name != adapter.name:
+            raise TypeError(
+                f"its adapter is named `{name}`: the name is a package's and a class's, as in `our_frames.Frame`, "
+                "and none of those that Petal knows"
+            )
+        if adapter.takes(object) is not False:
+            raise TypeError(f"its adapter `{name}` takes every object: `takes` says yes to one class alone")
+    return by_name
 
 
 def _findings(found: object) -> list[Diagnostic]:

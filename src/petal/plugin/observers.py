@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from petal.spec.event import Event, RunFinished
 
@@ -58,6 +60,11 @@ class Observer:
             self._thread = thread
 
     def _tell(self) -> None:
+        _here.observes = True
+        with _ASIDE:
+            self._tell_all()
+
+    def _tell_all(self) -> None:
         while True:
             with self._change:
                 while not self._waiting and not self._ended:
@@ -65,6 +72,7 @@ class Observer:
                 if not self._waiting:
                     return
                 event = self._waiting.popleft()
+            _ASIDE.put_up()
             try:
                 self._call(event)
             except BaseException as error:
@@ -110,3 +118,54 @@ def finish(observers: Sequence[Observer]) -> None:
 
 def _events(number: int) -> str:
     return f"{number:,} event{'' if number == 1 else 's'}"
+
+
+# -- what observers print -------------------------------------------------------------------------------------
+
+_here = threading.local()
+
+
+class _Divided:
+    """Stands for ``sys.stdout``: for threads of observers it is stderr, for all others what it was.
+
+    ``contextlib.redirect_stdout`` would take the prints of nodes along, which run at the same time.
+    """
+
+    def __init__(self, stdout: Any) -> None:
+        self.stdout = stdout
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr if getattr(_here, "observes", False) else self.stdout, name)
+
+    def __eq__(self, other: object) -> bool:
+        return other is self or other is self.stdout
+
+    def __hash__(self) -> int:
+        return hash(self.stdout)
+
+
+class _Aside:
+    """Keeps ``sys.stdout`` divided while there are threads of observers, of however many runs."""
+
+    def __init__(self) -> None:
+        self._threads = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._threads += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._threads -= 1
+            if not self._threads and isinstance(sys.stdout, _Divided):
+                sys.stdout = sys.stdout.stdout
+
+    def put_up(self) -> None:
+        """Divide what is stdout now: others may have put something else in its place meanwhile."""
+        with self._lock:
+            if sys.stdout is not None and not isinstance(sys.stdout, _Divided):
+                sys.stdout = _Divided(sys.stdout)
+
+
+_ASIDE = _Aside()

@@ -173,6 +173,10 @@ class Scopes:
                 return found
         return None
 
+    def own(self, name: str) -> Operator | None:
+        """Return the operator of the first scope, which are the pipeline's own, if it has the name."""
+        return self.scopes[0].find(name)
+
     def names(self) -> list[str]:
         """Return every name once, in the order in which scopes are asked."""
         return list(dict.fromkeys(name for scope in self.scopes for name in scope.names()))

@@ -6,6 +6,7 @@ import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 
 import petal
 from petal.spec.redaction import redact
@@ -31,6 +32,20 @@ def user_traceback(error: BaseException, *, expected: bool) -> str:
         return ""
     text = "".join(shown.format())
     return redact(text.rstrip("\n"))
+
+
+def users_part(trace: TracebackType) -> TracebackType:
+    """Return a traceback from the outermost to the innermost frame of the user's code; all of it where none is."""
+    at = [trace]
+    while at[-1].tb_next is not None:
+        at.append(at[-1].tb_next)
+    theirs = [i for i, one in enumerate(at) if _is_theirs(one.tb_frame.f_code.co_filename)]
+    frames = at[theirs[0] : theirs[-1] + 1] if theirs else at
+    found: TracebackType | None = None
+    for one in reversed(frames):
+        found = TracebackType(found, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    assert found is not None
+    return found
 
 
 def _cut(shown: traceback.TracebackException, theirs: Callable[[str], bool], depth: int = 0) -> bool:

@@ -35,6 +35,7 @@ class Watch:
         batches: Batches given so far, None for a stream of items.
         spent: Seconds in its code and in that of the nodes it pulled from.
         reads: What it reads as a stream, by input: watches of nodes it pulls from, and branches.
+        whole: Rows of the streams that it got when all of their rows were there, by input.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class Watch:
         "spent",
         "status",
         "value",
+        "whole",
     )
 
     def __init__(self, index: int, outputs: Outputs | None = None) -> None:
@@ -62,6 +64,7 @@ class Watch:
         self.head: list[Any] | None = None
         self.inputs: dict[str, Any] = {}
         self.reads: dict[str, list[Any]] = {}
+        self.whole: dict[str, int] = {}
         self.outputs = outputs
         self.status: Status | None = None
         self.value: Any = None

@@ -114,10 +114,26 @@ _WIRING: Final = {
         "A worker imports what it runs by its name, and reads values back by the types that annotations declare.",
         "Move the function to the top level of a file, or annotate what it takes and gives; or run the node here.",
     ),
+    "uncacheable": _error(
+        "A node is to be cached, but nothing would tell when its output is out of date.",
+        "A sink must always run; a source may read what it does not name; code that holds a live object can change unseen.",
+        "Do what the hint says: say what the node reads, give `version` or `ttl`, or remove `cache`.",
+    ),
+    "cannot-cache": _error(
+        "A node is to be cached, and its output or what goes into it cannot be written as bytes.",
+        "Values are written and read back by the types that annotations declare, never by pickle.",
+        "Annotate it with a type that can be read back, such as a dataclass, TypedDict or frame; or remove `cache`.",
+    ),
     "bad-batch": _error(
         "A node is to run in batches, but its work cannot be cut into calls whose rows are put together again.",
         "A sink, an operator that gives one value, or one that looks at all rows together would give another result.",
         "Put `batch` on a node that takes one stream and gives rows; name the stream with `over` where there are several.",
+    ),
+    "retries-once": Code(
+        Severity.WARNING,
+        "A node is tried again when it fails, and a second execution of it may do harm.",
+        "It is declared `effects: once`, or returns nothing and does not say, and an attempt that failed may have done part of it.",
+        "Write `effects: idempotent` or `pure` if a second execution does no harm, or `retry: false`.",
     ),
     "unknown-operator": _error(
         "No operator has the name that a node gives as its `type`.",
@@ -225,6 +241,16 @@ _VALUES: Final = {
         "No backend has that name.",
         "Petal and its plugins bring backends by name; the node could not be run anywhere.",
         "Correct the name, or install the plugin that brings the backend.",
+    ),
+    "wrong-protocol": _error(
+        "A node asks for a protocol that its backend does not speak.",
+        "`petal` needs Petal where the node runs; `json` needs a backend that starts or calls programs of any kind.",
+        "Leave `protocol` out, or name a backend that speaks it.",
+    ),
+    "needs-unsigned": _error(
+        "A node speaks plain JSON, and there is a keyring (`$PETAL_KEYRING`).",
+        "A program that knows nothing of Petal can verify no signature and make none; that must not happen unsaid.",
+        "Write `unsigned: true` on the node's `execution` block, or let a worker of Petal do it (`protocol: petal`).",
     ),
     "unresolved-annotation": Code(
         Severity.WARNING,

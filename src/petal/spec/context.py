@@ -32,6 +32,7 @@ class Context:
         "_cancelled",
         "_open_output",
         "_secret",
+        "_trace",
         "attempt",
         "columns",
         "deadline",
@@ -54,6 +55,7 @@ class Context:
         cancelled: Callable[[], bool] | None = None,
         open_output: Callable[[Any], AbstractContextManager[IO[bytes]]] | None = None,
         secret: Callable[[str], str] | None = None,
+        trace: dict[str, str] | None = None,
     ) -> None:
         self.run_id = run_id
         self.node_id = node_id
@@ -65,6 +67,7 @@ class Context:
         self._cancelled = cancelled
         self._open_output = open_output
         self._secret = secret
+        self._trace = trace
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -73,6 +76,15 @@ class Context:
 
         extra = {"run": self.run_id, "node": self.node_id, "attempt": self.attempt}
         return LoggerAdapter(logger("petal.node"), extra)
+
+    @property
+    def trace(self) -> dict[str, str]:
+        """``traceparent`` and maybe ``tracestate``: headers for the operator's own requests, the same at each look."""
+        if self._trace is None:  # made for who asks: most operators never do
+            from petal.spec.trace import new_span
+
+            self._trace = new_span(self.run_id)
+        return dict(self._trace)
 
     @property
     def cancelled(self) -> bool:

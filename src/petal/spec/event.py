@@ -74,12 +74,91 @@ class NodeFinished(Event, frozen=True):
     output: str | None = None
 
 
+class Target(Struct, frozen=True):
+    """A file that a node has published, as it was then.
+
+    Attributes:
+        path: Where it is: absolute, links followed.
+        digest: ``sha256:`` and the digest of its bytes, or ``file:`` and what says that a large file is the same:
+            its time of modification and its number in the file system.
+        size: Bytes.
+    """
+
+    path: str
+    digest: str
+    size: int
+
+
 class NodeStored(Event, frozen=True):
-    """A node's output is kept, synced and verified: an artifact or a committed target (S9.3)."""
+    """A node's output is kept, synced and verified: an artifact or committed targets (S9.3).
+
+    Attributes:
+        digest: Of the artifact; empty for a sink.
+        uri: Where the artifact is; empty for a sink.
+        targets: The files that a sink has published, in that order.
+        key: The key of the artifact in the cache, or empty.
+        rows: Rows of the output, None for a single value.
+    """
 
     node: str
-    digest: str
-    uri: str
+    digest: str = ""
+    uri: str = ""
+    targets: tuple[Target, ...] = ()
+    key: str = ""
+    rows: int | None = None
+
+
+class PlannedNode(Struct, frozen=True, gc=False, omit_defaults=True):
+    """A node as it was planned: what resume compares with.
+
+    Attributes:
+        after: Ids of the nodes that must have succeeded before.
+        inputs: Ids of the nodes that its inputs come from, in order, with ``.port`` where it is not the whole output.
+        effects: ``pure``, ``idempotent`` or ``once``.
+        code: Digest of its code, None where it is not known.
+        config: Digest of its parameters and policies, None where it is not known.
+    """
+
+    id: str
+    type: str
+    backend: str = "local"
+    after: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    effects: str = "pure"
+    code: str | None = None
+    config: str | None = None
+
+
+class RunPlanned(Event, frozen=True):
+    """What a run is about to do: its journal's first record, and one more each time it is resumed.
+
+    Attributes:
+        number: Counts the runs of a home: their order, whatever the clock says (S5.8).
+        pipeline: The pipeline's name.
+        file: The pipeline's file, None for one made in Python.
+        folder: The folder that the run was started in.
+        request: What was asked for: parameters, settings, inputs, targets, backends; ``code`` has the digests of the
+            user's files, ``lost`` names the values that are not recorded as they are, ``rerun`` and ``assumed`` the
+            nodes that a resumed run was told to run again, or to take as done.
+        nodes: The nodes, in the order of the plan.
+        petal: Petal's version.
+        python: Python's version.
+        pid: The process.
+        host: The machine.
+        resumed: Whether the run goes on after it was stopped.
+    """
+
+    number: int = 0
+    pipeline: str = ""
+    file: str | None = None
+    folder: str = ""
+    request: dict[str, Any] = {}
+    nodes: tuple[PlannedNode, ...] = ()
+    petal: str = ""
+    python: str = ""
+    pid: int = 0
+    host: str = ""
+    resumed: bool = False
 
 
 class AttemptSubmitted(Event, frozen=True):
@@ -89,6 +168,27 @@ class AttemptSubmitted(Event, frozen=True):
     attempt: int
     backend: str
     key: str
+
+
+class AttemptFailed(Event, frozen=True):
+    """An attempt failed, and another may follow.
+
+    Attributes:
+        kind: The error kind.
+        error: What went wrong, in one line.
+        wait: Seconds until the next attempt, None where there is none.
+        unknown: Whether the call may have happened all the same.
+        where: The rows of the call, where the node runs in batches, each of which is tried again by itself.
+    """
+
+    node: str
+    attempt: int
+    backend: str
+    kind: str
+    error: str
+    wait: float | None = None
+    unknown: bool = False
+    where: str = ""
 
 
 class RunFinished(Event, frozen=True):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from petal.spec.pipeline import MISSING
 from petal.spec.policy import NO_POLICIES, Policies
-from petal.spec.views import Seen, View
+from petal.spec.views import Seen, View, with_adapters
+
+#: Reference of the operator that stands for the one that its parameter ``operator`` names: planning puts that in its place.
+WRAPPER = "petal.library.flaky:retry_wrapper"
 
 
 class Flavour(StrEnum):
@@ -89,6 +94,7 @@ class OperatorSpec(Struct, frozen=True, gc=False):
         rowwise: Whether each output row depends on its input row alone; None when not declared.
         dynamic_outputs: Whether the ports depend on the parameters (``@operator(outputs=fn)``).
         looks_at_columns: Whether it says which columns it looks at (``@operator(columns=fn)``).
+        takes_any_params: Whether nothing is known of its parameters, so that it may be given any (S6.3).
         file: The Python file it was defined in, or "".
         line: The line of its definition, or 0.
         remarks: Findings about the operator itself.
@@ -111,6 +117,7 @@ class OperatorSpec(Struct, frozen=True, gc=False):
     file: str = ""
     line: int = 0
     remarks: tuple[Remark, ...] = ()
+    takes_any_params: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -139,6 +146,17 @@ class OperatorSpec(Struct, frozen=True, gc=False):
             if one.name == name:
                 return one
         return None
+
+
+def adapted(spec: OperatorSpec, adapters: tuple[Any, ...]) -> OperatorSpec:
+    """Return an operator's description with the views that adapters bring; itself where none take part."""
+    if not adapters:
+        return spec
+    inputs, outputs = (
+        tuple([replace(port, seen=with_adapters(port.seen, port.annotation, adapters)) for port in ports])
+        for ports in (spec.inputs, spec.outputs)
+    )
+    return replace(spec, inputs=inputs, outputs=outputs)
 
 
 def camel_case(name: str) -> str:

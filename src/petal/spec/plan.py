@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct, field
@@ -42,7 +43,11 @@ class Setting(Struct, frozen=True):
 
 
 class Resolved(Struct, frozen=True, gc=False):
-    """Every policy of a node, resolved; a policy that is off is None."""
+    """Every policy of a node, resolved; a policy that is off is None.
+
+    Attributes:
+        kept: Whether its output is stored for who resumes the run: it must not run twice, and gives something (S9.3).
+    """
 
     execution: Execution
     retry: Retry | None
@@ -51,6 +56,7 @@ class Resolved(Struct, frozen=True, gc=False):
     batch: Batch | None
     effects: Effects
     origins: dict[str, str] = field(default_factory=dict)
+    kept: bool = False
 
 
 class PlanNode(Struct, frozen=True, gc=False):
@@ -143,6 +149,7 @@ class Plan(Struct, frozen=True):
         overrides: Values given instead of running a node, by index.
         file: The file it came from, or None.
         run_timeout: Seconds the run may take, or None.
+        policies: Each object among the nodes' policies once, as most nodes share theirs; see :func:`policies_of`.
     """
 
     name: str
@@ -154,3 +161,14 @@ class Plan(Struct, frozen=True):
     overrides: dict[int, Any] = field(default_factory=dict)
     file: str | None = None
     run_timeout: float | None = None
+    policies: tuple[Resolved | None, ...] = ()
+
+
+def policies_of(plan: Plan) -> tuple[Resolved | None, ...]:
+    """Return each object among the policies of a plan's nodes once: what one of them says is soon found."""
+    return plan.policies or distinct_policies(plan.nodes)
+
+
+def distinct_policies(nodes: Iterable[PlanNode]) -> tuple[Resolved | None, ...]:
+    """Return each object among the policies of nodes once."""
+    return tuple({id(node.policies): node.policies for node in nodes}.values())

@@ -14,6 +14,13 @@ from msgspec import Struct, field
 
 from petal.errors import DefinitionError
 
+#: Keys of an ``execution`` block that are Petal's own; all others are its backend's settings.
+EXECUTION_KEYS = ("backend", "target", "failover", "protocol", "unsigned")
+#: How a node's inputs and output are written (S6.3).
+PROTOCOLS = ("petal", "json")
+#: Settings that name a program of the user's own: it speaks plain JSON, unless the block says otherwise.
+PROGRAM_SETTINGS = frozenset({"entrypoint", "command"})
+
 
 class Effects(StrEnum):
     """What a second execution of a node would do."""
@@ -35,11 +42,28 @@ class ErrorKind(StrEnum):
 
 
 class Execution(Struct, frozen=True, gc=False, omit_defaults=True):
-    """Where a node runs: the backend, its settings, and where to go when it is down."""
+    """Where a node runs: the backend, its settings, where to go when it is down, and how the two talk (S6.3).
+
+    Attributes:
+        backend: The backend's name.
+        failover: Backends to go to, in order.
+        settings: The backend's own keys.
+        protocol: ``petal`` or ``json``; None for what fits the settings, see :attr:`speaks_json`.
+        unsigned: Whether plain JSON, which carries no seal, may pass although there is a keyring.
+    """
 
     backend: str = "local"
     failover: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    protocol: str | None = None
+    unsigned: bool = False
+
+    @property
+    def speaks_json(self) -> bool:
+        """Whether inputs and output travel as plain JSON, to a program that knows nothing of Petal."""
+        if self.protocol is None:
+            return not PROGRAM_SETTINGS.isdisjoint(self.settings)
+        return self.protocol == "json"
 
 
 class Retry(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):

@@ -28,6 +28,16 @@ def hide(secret: str) -> None:
         _hidden.sort(key=len, reverse=True)
 
 
+def hides() -> bool:
+    """Say whether there is any secret to hide."""
+    return bool(_hidden)
+
+
+def hidden(shortest: int = 8) -> list[str]:
+    """Return the secrets of some length, in all their forms, to look for where they must not be (FAULTS 3.5)."""
+    return [text for text in _hidden if len(text) >= shortest]
+
+
 def redact(text: str) -> str:
     """Return ``text`` with every known secret replaced by ``***``."""
     for secret in _hidden:

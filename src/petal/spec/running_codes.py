@@ -74,6 +74,51 @@ RUNNING: Final = {
         "The target is as it was before the run.",
         "Check the folder, its permissions and the space that is left.",
     ),
+    "target-busy": _error(
+        "Another run is writing the same file.",
+        "Both would publish it, and which came last would be left to chance.",
+        "Wait until the run that the message names has ended, or stop it.",
+    ),
+    "home": _error(
+        "The folder where Petal keeps its state (`.petal/`) cannot be used.",
+        "It cannot be written, or others than you could change what is in it. Nothing was run.",
+        "Name another with `--home` or $PETAL_HOME, or correct its owner and mode.",
+    ),
+    "no-home": _error(
+        "There is no folder of state (`.petal/`) here or above.",
+        "It is made beside a pipeline's file when that is run; there is nothing to read yet.",
+        "Go to the pipeline's folder, or name the folder with `--home` or $PETAL_HOME.",
+    ),
+    "journal": _error(
+        "The record of a run cannot be written or read.",
+        "Without it nobody could tell later what the run did, so no further node was started.",
+        "Free some space on that disk or name another folder with `--home`; then `petal run --resume`.",
+    ),
+    "resume": _error(
+        "A run cannot go on where it was stopped.",
+        "It still lives, has ended well, or is not known well enough.",
+        "The message says which; run the pipeline afresh.",
+    ),
+    "resume-changed": _error(
+        "The pipeline is not what it was when the run was stopped.",
+        "Its code, its configuration or what is asked of it has changed, so old and new results would be mixed.",
+        "Undo the change, run afresh, or give `--force`: what has changed, and all behind it, runs again.",
+    ),
+    "resume-unknown": _error(
+        "A node that must not run twice (`effects: once`) keeps a run from being resumed.",
+        "Nobody knows whether it did its work, or its output is needed and was not stored.",
+        "Look what it has done, then give `--rerun NODE` or `--assume-done NODE`.",
+    ),
+    "replay": _error(
+        "A recorded node cannot be run again, or not without being told so.",
+        "It, or what it needs, has effects: it must not run twice, or it writes files.",
+        "Give `--force` where a second execution does no harm.",
+    ),
+    "unknown-run": _error(
+        "There is no run of that id, or more than one begins so.",
+        "Runs are kept in `.petal/runs` beside the pipeline, until they are pruned.",
+        "`petal runs` lists them; give more of the id, or `last`.",
+    ),
     "not-kept": _error(
         "An output that was not kept is read.",
         "A run keeps the outputs of its targets; others are freed after their last consumer.",

@@ -290,8 +290,8 @@ def _only_inputs(fn: FunctionType) -> tuple[Input, ...] | None:
         or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
     ):
         return None
-    found = []
     try:
+        found = []
         for name in code.co_varnames[: code.co_argcount]:
             annotation = notes.get(name, MISSING)
             look = _seen_as_data(annotation)
@@ -344,26 +344,24 @@ def _function_spec(
     """Put together what the signature gives and what the function and its decorators say."""
     code, own, flavour = fn.__code__, fn.__dict__, _flavour(fn)
     said: Declared = own.get(ATTRIBUTE, _NOTHING)
-    return (
-        OperatorSpec(  # the first by position: msgspec looks for each name among all fields, 0.5 µs for nine
-            said.name or camel_case(fn.__name__),
-            f"{fn.__module__}:{fn.__qualname__}",
-            flavour,
-            inputs,
-            params,
-            _outputs(returns, flavour),
-            contexts,
-            (),  # only a class has an __init__
-            positional,
-            doc=fn.__doc__ or "",
-            policies=said.policies,
-            rowwise=said.rowwise,
-            dynamic_outputs=OUTPUTS_ATTRIBUTE in own,
-            looks_at_columns=COLUMNS_ATTRIBUTE in own,
-            file=code.co_filename,
-            line=code.co_firstlineno,
-            remarks=remarks,
-        )
+    return OperatorSpec(  # by position: msgspec looks for each name among all fields, 0.5 µs for nine
+        said.name or camel_case(fn.__name__),
+        f"{fn.__module__}:{fn.__qualname__}",
+        flavour,
+        inputs,
+        params,
+        _outputs(returns, flavour),
+        contexts,
+        (),  # only a class has an __init__
+        positional,
+        fn.__doc__ or "",
+        said.policies,
+        said.rowwise,
+        OUTPUTS_ATTRIBUTE in own,
+        COLUMNS_ATTRIBUTE in own,
+        code.co_filename,
+        code.co_firstlineno,
+        remarks,
     )
 
 

@@ -92,12 +92,27 @@ class Seen(Struct, frozen=True, gc=False):
         container: For a whole view, the name of what is built: ``list``, ``tuple``, ``set``, ``frozenset``, one of
             the abstract collections, or one of :data:`FRAME_KINDS` and :data:`COLUMN_KINDS`; for items ``iterable`` (may be iterated once),
             ``iterator`` or ``async``; for batches ``lists`` where they may be lists too, or
-            ``pyarrow.RecordBatchReader``.
+            ``pyarrow.RecordBatchReader``. Of a class that a plugin's adapter brings, the adapter's name.
+        adapters: The adapters that take part where the port is (see ``petal.interfaces.adapter``); mostly none.
     """
 
     view: View
     element: object = MISSING
     container: str = ""
+    adapters: tuple[Any, ...] = ()
+
+    @property
+    def adapter(self) -> Any | None:
+        """The adapter that brings the container, None where Petal knows it."""
+        for one in self.adapters:
+            if one.name == self.container:
+                return one
+        return None
+
+    @property
+    def holds_records(self) -> bool:
+        """Whether the container is a frame: its rows are records."""
+        return self.container in _RECORDS or self.adapter is not None
 
 
 _ITEMS = {abc.Iterable: "iterable", abc.Iterator: "iterator", abc.Generator: "iterator"}
@@ -119,6 +134,7 @@ FRAME_KINDS = frozenset(
 COLUMN_KINDS = frozenset({"polars.Series", "pyarrow.Array", "pyarrow.ChunkedArray", "pandas.Series"})
 #: The stream of records of Arrow: batches, pulled one at a time.
 READER = "pyarrow.RecordBatchReader"
+_RECORDS = FRAME_KINDS | {READER}
 
 
 def container_of(kind: type) -> str:
@@ -195,3 +211,20 @@ def _take_apart(annotation: object) -> Seen:
 
 
 _seen = lru_cache(4096)(_take_apart)
+
+
+def with_adapters(look: Seen, annotation: object, adapters: tuple[Any, ...]) -> Seen:
+    """Look at an annotation again where adapters take part: a class that one of them takes is a view of its own.
+
+    Args:
+        look: The annotation taken apart.
+        annotation: The annotation, or MISSING.
+        adapters: See :class:`petal.interfaces.adapter.Adapter`.
+    """
+    if look.view is View.VALUE:
+        bare = without_extras(annotation)
+        kind = typing.get_origin(bare) or bare
+        for adapter in adapters if isinstance(kind, type) else ():
+            if adapter.takes(kind):
+                return Seen(View.WHOLE, MISSING, adapter.name, adapters)
+    return Seen(look.view, look.element, look.container, adapters)

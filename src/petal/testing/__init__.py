@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from petal.testing.fakes import FakeBackend as FakeBackend
     from petal.testing.operators import OperatorContract as OperatorContract
     from petal.testing.operators import assert_operator_contract as assert_operator_contract
+    from petal.testing.stores import StoreContract as StoreContract
     from petal.testing.subject import Case as Case
 
 _NAMES = {
@@ -26,6 +27,7 @@ _NAMES = {
     "CodecContract": "petal.testing.codecs",
     "FakeBackend": "petal.testing.fakes",
     "OperatorContract": "petal.testing.operators",
+    "StoreContract": "petal.testing.stores",
     "assert_operator_contract": "petal.testing.operators",
     "difference": "petal.testing.compare",
 }

@@ -18,9 +18,10 @@ from petal.interfaces.backend import Capabilities
 from petal.spec.event import Status
 from petal.testing import tasks
 from petal.testing.compare import difference
+from petal.testing.echo import NOT_JSON
 from petal.testing.frame_kinds import KINDS
 from petal.testing.kinds import Kind
-from petal.testing.place import Place, here, outputs_of
+from petal.testing.place import Place, Programs, here, outputs_of
 from petal.testing.plugin import PROPERTY
 from petal.testing.strategies import Graph, graphs
 from petal.testing.subject import check, check_same, giver
@@ -48,11 +49,14 @@ class BackendContract:
         backend: The backend's name, or the backend itself.
         settings: Its settings, as an ``execution`` block has them.
         left_out: Types of values that it cannot carry, by their name in the report, and why.
+        program: Settings with which it runs :mod:`petal.testing.echo` as a program that speaks plain JSON; needed where its
+            capabilities say that it takes such programs.
     """
 
     backend: ClassVar[Any] = ""
     settings: ClassVar[Mapping[str, Any]] = {}
     left_out: ClassVar[Mapping[str, str]] = {}
+    program: ClassVar[Mapping[str, Any] | None] = None
 
     @pytest.fixture(autouse=True)
     def _in_a_folder_of_its_own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,6 +85,16 @@ class BackendContract:
         if not place.capabilities.kills:
             pytest.skip(f"`{place.name}` does not claim to stop tasks")
         return place
+
+    @pytest.fixture
+    def programs(self, place: Place) -> Programs:
+        """The backend, where it takes programs that speak plain JSON."""
+        if place.is_local or "json" not in place.capabilities.protocols:
+            pytest.skip(f"`{place.name}` does not claim to speak plain JSON")
+        check(
+            self.program is not None, "it claims to speak plain JSON: say in `program` how it runs the echo"
+        )
+        return Programs(place, self.program or {})
 
     # -- what it says of itself -------------------------------------------------------------------------------
 
@@ -270,6 +284,46 @@ class BackendContract:
         known = error.kind in ("infrastructure", "out_of_memory")
         check(known, f"the death of a task is of the kind `{error.kind}`, not of `infrastructure`")
         check(error.message.strip(), "the error says nothing")
+
+    # -- plain JSON -------------------------------------------------------------------------------------------
+
+    def test_a_program_gets_and_gives_plain_json(self, programs: Programs) -> None:
+        """S6.3: one entry per input, in order; streams come as lists, records as dicts; parameters are free."""
+        text = 'é \u2028 \U0001f33c "\\\n' * 2000
+        values = [
+            None,
+            True,
+            0,
+            -(2**70),
+            0.1,
+            1e300,
+            text,
+            [],
+            {},
+            {"$petal": {"m": 0}},
+            [[1, {"a": [None]}]],
+        ]
+        got = programs.run(values, {"text": text, "list": [1, None], "flag": False}).check().outputs["it"]
+        expected = {
+            "inputs": [values, [{"id": 1, "name": "one"}, {"id": 2, "name": "two"}], [0, 1, 2]],
+            "params": {"text": text, "list": [1, None], "flag": False},
+        }
+        check_same(got, expected, "what the program got")
+
+    def test_what_plain_json_has_no_word_for_is_refused(self, programs: Programs) -> None:
+        """The error names the input, the place within the value, and what to do."""
+        for value, name in ((_DAY, "date"), (float("nan"), "nan"), (b"1", "bytes")):
+            error = programs.failure([1, {"a": value}])
+            text = f"{error.message} {error.hint or ''}"
+            missing = [word for word in ("value", "[1].a", name, "hand") if word not in text]
+            check(not missing, f"the error does not say {' and '.join(missing)}: {text}")
+
+    def test_a_program_that_fails_or_does_not_write_json_is_an_error(self, programs: Programs) -> None:
+        """It is the user's, and what came in place of JSON is shown."""
+        error = programs.failure(1, {"then": "fails"})
+        check_same(str(error.kind), "user", f"the kind of the error `{error.message}`")
+        error = programs.failure(1, {"then": "prints"})
+        check(NOT_JSON in error.message, f"the error does not show what the program wrote: {error.message}")
 
     # -- files ------------------------------------------------------------------------------------------------
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from msgspec import Struct
 
-from petal.errors import PetalError, TaskLost, WireError
-from petal.interfaces.backend import Backend, Capabilities, Reply, Task
+from petal.errors import PetalError, RemoteError, TaskLost, TimedOut, WireError
+from petal.interfaces.backend import Backend, Capabilities, Plain, Reply, Task
 from petal.plugin.markers import hookimpl
 from petal.worker.execute import execute
 
 #: Tasks that the fake runs at a time.
 _AT_ONCE = 8
+#: Characters of a failed program's standard error that are shown.
+_TAIL = 4000
 
 
 class FakeSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,9 +27,12 @@ class FakeSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         label: Anything; it is kept with what was sent.
+        command: A program and its arguments. It is started for each task: plain JSON comes on its standard input, and its
+            standard output is the reply (``protocol: json``).
     """
 
     label: str = ""
+    command: tuple[str, ...] = ()
 
 
 class Sent(Struct, frozen=True):
@@ -38,6 +45,7 @@ class Sent(Struct, frozen=True):
         timeout: Seconds that the task may take, or None.
         settings: The node's ``execution`` block.
         message: The message, as one piece.
+        plain: What a program got, None for a message to a worker of Petal.
     """
 
     node: str
@@ -46,6 +54,7 @@ class Sent(Struct, frozen=True):
     timeout: float | None
     settings: Mapping[str, Any]
     message: bytes
+    plain: Plain | None = None
 
 
 class FakeBackend:
@@ -53,12 +62,16 @@ class FakeBackend:
 
     It cannot stop a task and says so (``kills=False``). Register it: ``session.register(FakeBackend())``.
 
+    A node with ``protocol: json`` starts the program that its ``execution`` block names as ``command``, a real process; one
+    without a ``command`` calls ``function``, as a service would that runs functions.
+
     Args:
         name: What an ``execution`` block calls it.
         fails: Errors in place of replies, by the node's id; such a task does not run.
         loses: Ids of nodes whose tasks run but whose replies are lost.
         delay: Seconds that each task waits before it runs.
         limit: Bytes that one message may have, or None.
+        function: Takes the JSON of ``{"inputs", "operator_id", "type", "params"}``, and returns the reply's JSON.
 
     Attributes:
         sent: What was sent so far, in order.
@@ -74,13 +87,15 @@ class FakeBackend:
         loses: Collection[str] = (),
         delay: float = 0.0,
         limit: int | None = None,
+        function: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self.name = name
-        self.capabilities = Capabilities(has_code=True, limit=limit)
+        self.capabilities = Capabilities(has_code=True, limit=limit, protocols=("petal", "json"))
         self.sent: list[Sent] = []
         self._fails = dict(fails or {})
         self._loses = frozenset(loses)
         self._delay = delay
+        self._function = function
 
     def open(self, settings: FakeSettings, folder: str | None) -> FakeSession:  # noqa: ARG002
         """Open the fake for one run."""
@@ -98,7 +113,8 @@ class FakeBackend:
             WireError: The message is larger than the fake takes.
         """
         message = bytes(task.payload.packed())
-        self.sent.append(Sent(task.node, task.attempt, task.key, task.timeout, dict(task.settings), message))
+        settings, plain = dict(task.settings), task.payload.plain
+        self.sent.append(Sent(task.node, task.attempt, task.key, task.timeout, settings, message, plain))
         limit = self.capabilities.limit
         if limit is not None and len(message) > limit:
             raise WireError(
@@ -117,10 +133,50 @@ class FakeBackend:
         error = self._fails.get(node)
         if error is not None:
             raise error
-        reply = execute(message)
+        output, plain = "", task.payload.plain
+        if plain is None:
+            reply = execute(message)
+        elif task.settings.get("command"):
+            reply, output = _ran(task.settings["command"], plain, task.timeout)
+        elif self._function is not None:
+            reply = self._function(message)
+        else:
+            raise RemoteError(
+                f"`{self.name}` (a fake) has nothing to call for `{node}`",
+                hint="name a `command` on its `execution` block, or give FakeBackend(function=...)",
+            )
         if node in self._loses:
             raise TaskLost(f"the reply of `{node}` was lost on purpose, by the fake `{self.name}`")
-        return task.payload.answered(reply)
+        return task.payload.answered(reply, output)
+
+
+def _ran(command: Sequence[str], plain: Plain, timeout: float | None) -> tuple[bytes, str]:
+    """Start a program for one task, and return what it wrote to its standard output, and to its standard error.
+
+    Raises:
+        RemoteError: It cannot be started, or fails.
+        TimedOut: Its time is over; it was killed.
+    """
+    environment = {**os.environ, **plain.environment}
+    try:
+        done = subprocess.run(
+            list(command),
+            input=plain.stdin,
+            env=environment,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+    except OSError as error:
+        raise RemoteError(f"{command[0]} cannot be started: {error.strerror}") from error
+    except subprocess.TimeoutExpired:
+        raise TimedOut(f"{command[0]} took longer than {timeout:g}s, and was killed") from None
+    printed = done.stderr.decode("utf-8", "replace")
+    if done.returncode:
+        raise RemoteError(
+            f"{command[0]} ended with exit code {done.returncode}", traceback=printed[-_TAIL:].rstrip()
+        )
+    return done.stdout, printed
 
 
 class FakeSession:

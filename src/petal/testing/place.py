@@ -101,6 +101,38 @@ class Place:
         return error
 
 
+class Programs:
+    """The echo, run by a backend.
+
+    Args:
+        place: The backend.
+        settings: The settings with which it runs the echo.
+    """
+
+    def __init__(self, place: Place, settings: Mapping[str, Any]) -> None:
+        self._place = place
+        self._execution = {"backend": place.name, "protocol": "json", **settings}
+
+    def run(self, value: Any, params: Mapping[str, Any]) -> RunResult:
+        """Run it with a value, with records and with a stream."""
+        inputs = {"value": "given", "records": "records", "stream": "stream"}
+        return self._place.run(
+            node(giver(value), id="given"),
+            node(tasks.records, id="records"),
+            node(tasks.numbers, id="stream"),
+            node("Echo", id="it", inputs=inputs, params=params, policies={"execution": self._execution}),
+            targets=["it"],
+        )
+
+    def failure(self, value: Any, params: Mapping[str, Any] | None = None) -> NodeFailed:
+        """Run it where it must fail, and return the error."""
+        result = self.run(value, params or {})
+        check(result.status is Status.FAILED, f"the run {result.status}, but its program failed")
+        error = result.nodes["it"].error
+        assert error is not None
+        return error
+
+
 def here() -> Place:
     """Return the engine itself, to compare with."""
     return Place("local", {})

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from petal.data.files import open_output
 from petal.spec.context import Context
@@ -66,6 +66,23 @@ def doubles_batches(rows: Batches[int]) -> Batches[int]:
     """Double each row, a batch at a time."""
     for batch in rows:
         yield batch * 2
+
+
+class Named(NamedTuple):
+    """A record."""
+
+    id: int
+    name: str
+
+
+def records() -> list[Named]:
+    """Give records."""
+    return [Named(1, "one"), Named(2, "two")]
+
+
+def numbers() -> Iterator[int]:
+    """Give a stream of three numbers."""
+    yield from range(3)
 
 
 def turns(rows: list[int]) -> list[int]:

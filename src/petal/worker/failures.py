@@ -25,7 +25,8 @@ def error_data(error: BaseException, spec: OperatorSpec | None) -> dict[str, Any
     found: dict[str, Any] = {
         "kind": "out_of_memory" if isinstance(error, MemoryError) else "user",
         "type": "" if known else type(error).__name__,
-        "bases": [kind.__name__ for kind in type(error).__mro__[1:-1]],
+        # what is Petal's own has no `type`, and is known by the first of these
+        "bases": [kind.__name__ for kind in type(error).__mro__[0 if known else 1 : -1]],
         "message": plain(_text(error), _MESSAGE),
         "traceback": plain(_traceback(error, expected), _TRACEBACK),
         "code": None,

@@ -8,17 +8,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from petal.code.loader import Reference
 from petal.code.reference import resolve
 from petal.code.source import project_path
 from petal.data.wire import Limits
+from petal.running.brought import NOTHING, brought
 from petal.running.call import Call
 from petal.running.loop import LoopThread
-from petal.spec.operator import Flavour, OperatorSpec
+from petal.spec.operator import Flavour, OperatorSpec, adapted
 from petal.spec.signature import describe
-from petal.worker.request import Request
+from petal.worker.request import Plugins, Request
 
 
 class Found(Struct, frozen=True):
@@ -47,6 +49,8 @@ class Kept:
         self._run = ""
         self._calls: dict[tuple[str, Reference], Call] = {}
         self._loop = LoopThread()
+        self._named = Plugins()
+        self.brought = NOTHING
 
     def close(self) -> None:
         """Let go of all, except of files that nobody has published yet."""
@@ -59,6 +63,8 @@ class Kept:
         if asked != self._asked:
             self._open(*asked)
             self._asked = asked
+        if request.plugins != self._named:
+            self._load(request.plugins)
         if request.run != self._run:
             self._end_run()
             self._run = request.run
@@ -74,7 +80,7 @@ class Kept:
         found = self._found.get(reference)
         if found is None:
             target = resolve(reference)
-            found = self._found[reference] = Found(target, describe(target))
+            found = self._found[reference] = Found(target, adapted(describe(target), self.brought.adapters))
         return found
 
     def code(self, request: Request, target: Any) -> Any:
@@ -98,6 +104,14 @@ class Kept:
         """Keep an operator for the next task of its node; one that has failed is not kept."""
         self._calls[request.operator_id, request.reference] = call
 
+    def _load(self, named: Plugins) -> None:
+        """Load what a task needs of plugins; operators are described anew, with the views that these bring."""
+        self._end_run()
+        self._found.clear()
+        self.brought, self._named = NOTHING, Plugins()
+        self.brought = brought(msgspec.to_builtins(named))
+        self._named = named
+
     def _open(self, file: str | None, folders: tuple[str, ...]) -> None:
         wanted = tuple(dict.fromkeys([*([str(Path(file).parent)] if file else []), *folders]))
         if not self._folders.issuperset(wanted):  # another pipeline's
@@ -117,4 +131,5 @@ class Kept:
         self._found.clear()
         self._codes.clear()
         self._asked, self._folders = None, frozenset()
+        self.brought, self._named = NOTHING, Plugins()
         self._paths.close()

@@ -23,6 +23,20 @@ class Code(Struct, frozen=True):
     parts: dict[str, str] = {}
 
 
+class Plugins(Struct, frozen=True):
+    """What a task needs of plugins; nothing else of them is loaded (S6.4).
+
+    Attributes:
+        adapters: The classes of adapters, made without arguments.
+        codecs: The classes of codecs, likewise.
+        resolvers: The functions that resolve secrets, by scheme.
+    """
+
+    adapters: tuple[Reference, ...] = ()
+    codecs: tuple[Reference, ...] = ()
+    resolvers: dict[str, Reference] = {}
+
+
 class Request(Struct, frozen=True):
     """The header of a request.
 
@@ -44,6 +58,8 @@ class Request(Struct, frozen=True):
         outputs: Marks temporary files; None where sender and worker share no files.
         code: The fingerprint that the sender has, or None when nobody wants to know.
         strict: Whether a worker with other code refuses the task.
+        plugins: What the task needs of plugins.
+        trace: ``traceparent`` and maybe ``tracestate`` of the attempt.
     """
 
     petal: int
@@ -63,6 +79,8 @@ class Request(Struct, frozen=True):
     outputs: str | None = None
     code: Code | None = None
     strict: bool = False
+    trace: dict[str, str] = {}
+    plugins: Plugins = Plugins()
 
 
 def read_request(message: Message) -> Request:

@@ -20,7 +20,7 @@ from petal.data.values import decode_port, encode_port
 from petal.data.wire import Message, Outgoing
 from petal.errors import EnvironmentNotReady, OutputError
 from petal.running.call import Call
-from petal.running.secrets import reveal
+from petal.running.secrets import resolving, reveal
 from petal.spec.context import Context
 from petal.spec.operator import Input, OperatorSpec, Param
 from petal.spec.views import Seen, View
@@ -58,6 +58,12 @@ class Task:
         """
         request = read_request(message)
         self._kept.enter(request)
+        if not self._kept.brought.resolvers:
+            return self._do(request, message)
+        with resolving(self._kept.brought.resolve):
+            return self._do(request, message)
+
+    def _do(self, request: Request, message: Message) -> dict[str, Any]:
         found = self._kept.find(request.reference)
         self._spec = spec = found.spec
         self._compare(request, found)
@@ -143,6 +149,7 @@ class Task:
                     parts,
                     f"parameter `{name}`",
                     self._kept.limits,
+                    self._kept.brought.codecs,
                 )
             )
             for name, encoded in request.params.items()
@@ -162,7 +169,8 @@ class Task:
     def _input(self, encoded: Any, port: Input, parts: Sequence[memoryview]) -> Any:
         """Decode an input; a stream is decoded as the operator reads it."""
         where, seen = f"input `{port.name}`", port.seen
-        value = decode_port(encoded, port.annotation, seen, parts, where, self._kept.limits)
+        codecs = self._kept.brought.codecs
+        value = decode_port(encoded, port.annotation, seen, parts, where, self._kept.limits, codecs)
         if value is None or not seen.view.streams:
             return value
         return adapt(value, Seen(seen.view, seen.element), seen, port.name)
@@ -170,7 +178,8 @@ class Task:
     def _context(self, request: Request) -> Context:
         if self._kept.shares_files(request):
             owner = request.outputs or f"{request.run}-{request.attempt}"
-            self._outputs = Outputs(_OWNER.sub("-", owner))  # part of a file's name, and from outside
+            # Parts of files' names and of what is in locks, and from outside.
+            self._outputs = Outputs(_OWNER.sub("-", owner), run=_OWNER.sub("-", request.run))
         return Context(
             run_id=request.run,
             node_id=request.operator_id,
@@ -179,6 +188,7 @@ class Task:
             deadline=time.monotonic() + request.deadline if request.deadline is not None else None,
             idempotency_key=request.key,
             columns=request.columns,
+            trace=request.trace or None,
             open_output=self._outputs.open if self._outputs is not None else _no_output,
             secret=lambda name: str(reveal("${secret:" + name + "}")),
         )
@@ -191,7 +201,8 @@ class Task:
             return None
         port = self._spec.outputs[0]
         try:
-            return encode_port(result, port.annotation, port.seen, self._reply.spool, "output")
+            codecs = self._kept.brought.codecs
+            return encode_port(result, port.annotation, port.seen, self._reply.spool, "output", codecs)
         finally:
             close = getattr(result, "close", None) if port.seen.view.streams else None
             if close is not None:

@@ -88,5 +88,37 @@ def burns() -> int:
         return built.execute(["total"])["total"]
 
 
+def fill(kind: str, folder: str) -> int:
+    """Remember what the functions give."""
+    return _cached(kind, folder)
+
+
+def hits(kind: str) -> int:
+    """Find what was remembered."""
+    import cached
+
+    with cached.filled(kind) as folder:
+        return _cached(kind, folder)
+
+
+def _cached(kind: str, folder: str) -> int:
+    import importlib
+    from pathlib import Path
+
+    import cached
+
+    returned = "str" if kind == "small" else "bytes"
+    numbers = range(cached.count(kind))
+    text = "".join(f"def n{i}() -> {returned}:\n    return cached.{kind}({i})\n" for i in numbers)
+    Path(folder, "cached_nodes.py").write_text(f"import cached\n{text}")
+    sys.path.insert(0, folder)
+    built = (
+        driver.Builder().with_modules(importlib.import_module("cached_nodes")).with_cache(path=folder).build()
+    )
+    with timed("seconds"):
+        found = built.execute([f"n{i}" for i in numbers])
+        return sum(len(found[f"n{i}"]) for i in numbers)
+
+
 if __name__ == "__main__":
     main(globals())

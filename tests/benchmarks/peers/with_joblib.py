@@ -1,9 +1,10 @@
 """joblib: no graph, one parallel call for each stage of a pipeline."""
 
+import cached
 import hello_functions
 import shapes
 from common import load, main, timed
-from joblib import Parallel, delayed
+from joblib import Memory, Parallel, delayed
 
 
 def hello() -> int:
@@ -34,6 +35,23 @@ def burns() -> int:
     """Compute 8 times in two processes."""
     with timed("seconds"):
         return sum(Parallel(n_jobs=2)(delayed(shapes.burn)(i) for i in range(shapes.CPU_TASKS)))
+
+
+def fill(kind: str, folder: str) -> int:
+    """Remember what the functions give."""
+    return _cached(kind, folder)
+
+
+def hits(kind: str) -> int:
+    """Find what was remembered."""
+    with cached.filled(kind) as folder:
+        return _cached(kind, folder)
+
+
+def _cached(kind: str, folder: str) -> int:
+    function = Memory(folder, verbose=0).cache(getattr(cached, kind))
+    with timed("seconds"):
+        return sum(len(function(i)) for i in range(cached.count(kind)))
 
 
 if __name__ == "__main__":

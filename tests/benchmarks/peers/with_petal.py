@@ -1,5 +1,7 @@
 """Petal through its Python API. Its pipelines on files are in `petal/`, run by the command `petal`."""
 
+import tempfile
+
 from common import load, main, timed
 
 
@@ -29,6 +31,18 @@ def nodes(shape: str) -> int:
     return result.check().outputs[functions[-1].__name__]
 
 
+def nodes_kept(shape: str) -> int:
+    """Do the same with a journal, and a listener to all events."""
+    from petal import Pipeline
+
+    _, functions = load(shape)
+    told = []
+    with tempfile.TemporaryDirectory() as folder:
+        with timed("seconds"):
+            result = Pipeline.of(*functions).run(home=f"{folder}/home", on_event=told.append)
+        return result.check().outputs[functions[-1].__name__]
+
+
 def waits() -> int:
     """Run 64 functions that wait, and one that adds up; no pool size is given."""
     from petal import Pipeline
@@ -49,6 +63,40 @@ def burns() -> int:
     with timed("seconds"):
         result = pipeline.run()
     return result.check().outputs["total"]
+
+
+def fill(kind: str, folder: str) -> int:
+    """Cache what the nodes give."""
+    return _cached(kind, folder)
+
+
+def hits(kind: str) -> int:
+    """Find what was cached."""
+    import cached
+
+    with cached.filled(kind) as folder:
+        return _cached(kind, folder)
+
+
+def _cached(kind: str, folder: str) -> int:
+    import cached
+
+    from petal import Pipeline, node
+
+    names = [f"n{i}" for i in range(cached.count(kind))]
+    function = getattr(cached, kind)
+    nodes = [node(function, id=n, policies={"cache": True}, params={"i": i}) for i, n in enumerate(names)]
+    pipeline = Pipeline.of(*nodes, name=kind)
+
+    def first(i: int) -> int:
+        return i
+
+    with tempfile.TemporaryDirectory() as other:  # imports do not count, and a first run has some of its own
+        warm = node(first, policies={"cache": True}, params={"i": 1})
+        Pipeline.of(warm).run(home=other).check()
+    with timed("seconds"):
+        result = pipeline.run(home=folder)
+        return sum(len(result.outputs[name]) for name in names)
 
 
 if __name__ == "__main__":

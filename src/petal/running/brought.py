@@ -1,0 +1,56 @@
+"""Load in a worker what a request names of plugins: adapters, codecs, what resolves secrets (S6.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from petal.code.loader import Reference
+from petal.code.reference import resolve
+from petal.data.adapted import made_from
+from petal.data.codecs import Codecs, made_codecs
+from petal.interfaces.adapter import Adapter
+
+
+class Brought(Struct, frozen=True):
+    """What plugins bring for a task.
+
+    Attributes:
+        adapters: Further views of data.
+        codecs: What writes and reads values of its kind, or None.
+        resolvers: What resolves secrets, by scheme.
+    """
+
+    adapters: tuple[Adapter, ...] = ()
+    codecs: Codecs | None = None
+    resolvers: dict[str, Callable[[str], Any]] = {}
+
+    def resolve(self, scheme: str, name: str) -> str | None:
+        """Return a secret; None where no plugin resolves the scheme (a :data:`petal.running.secrets.Resolver`)."""
+        resolver = self.resolvers.get(scheme)
+        return None if resolver is None else str(resolver(name))
+
+
+NOTHING = Brought()
+
+
+def brought(named: Mapping[str, Any]) -> Brought:
+    """Load what a request names; the modules of plugins are imported, and none of their hooks are called.
+
+    Args:
+        named: ``adapters``, ``codecs`` and ``resolvers``, as ``execution.remote.Sessions.plugins`` says them.
+
+    Raises:
+        EnvironmentNotReady: Something of it is not here.
+    """
+    if not named:
+        return NOTHING
+    resolvers = named.get("resolvers") or {}
+    return Brought(
+        made_from(named.get("adapters") or ()),
+        made_codecs(named.get("codecs") or ()),
+        {scheme: resolve(msgspec.convert(found, Reference)) for scheme, found in resolvers.items()},
+    )

@@ -1,0 +1,106 @@
+"""`petal doctor`: what a pipeline's own session has is what is probed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_plugins import Site
+
+BACKEND = """
+from petal import hookimpl, operator
+from petal.testing import FakeBackend
+
+@operator
+def one() -> int:
+    return 1
+
+class Brings:
+    @hookimpl
+    def petal_backends(self):
+        return [FakeBackend(name="nearby")]
+
+    @hookimpl
+    def petal_validate(self, spec):
+        from petal import Diagnostic, Severity
+        return [Diagnostic("x-owner", Severity.ERROR, "no owner")] if spec.name != "mine" else []
+"""
+OF_YAML = """
+from petal import register_plugin
+register_plugin(Brings)
+"""
+OF_PYTHON = """
+from petal import Pipeline, Session, node
+session = Session()
+session.register(Brings)
+pipeline = Pipeline.of(node(one, id="one", policies={"execution": "nearby"}), session=session, name="mine")
+"""
+YAML = "name: mine\nplugins: [./operators.py]\nnodes: [{id: one, type: One, execution: nearby}]\n"
+
+
+def facts(site: Site, *args: str) -> tuple[int, dict[str, dict[str, str]]]:
+    """Run `petal doctor`, and return its exit code and what it says, by name."""
+    ran = site.petal("doctor", "--json", *args)
+    assert ran.stdout, ran.stderr
+    return ran.returncode, {fact["name"]: fact for fact in json.loads(ran.stdout)}
+
+
+@pytest.mark.parametrize("form", ["x.yaml", "x.py"])
+def test_backends_and_plugins_of_the_pipeline_are_probed(tmp_path: Path, form: str) -> None:
+    """A backend that the file's plugins or its own session bring is probed; a rule for pipelines is none for probes."""
+    site = Site(tmp_path)
+    (tmp_path / "operators.py").write_text(BACKEND + OF_YAML)
+    (tmp_path / "x.yaml").write_text(YAML)
+    (tmp_path / "x.py").write_text(BACKEND + OF_PYTHON)
+    code, found = facts(site, form)
+    assert found["backend nearby (as of one)"]["state"] == "ok", found
+    assert found[f"plugin {'./operators.py' if form == 'x.yaml' else 'Brings'}"]["state"] == "ok"
+    assert code == 0
+
+
+def test_each_place_is_probed_once_and_programs_are_not(tmp_path: Path) -> None:
+    """Nodes with the same settings share a probe; a program that speaks plain JSON gets none."""
+    site = Site(tmp_path)
+    (tmp_path / "operators.py").write_text(BACKEND + OF_YAML)
+    nodes = [f"  - {{id: n{i}, type: One, execution: nearby}}" for i in range(3)]
+    nodes += ["  - {id: far, type: One, execution: {backend: nearby, label: far}}"]
+    nodes += ["  - {id: program, type: Any, execution: {backend: nearby, protocol: json, command: [cat]}}"]
+    (tmp_path / "x.yaml").write_text("\n".join(["name: mine", "plugins: [./operators.py]", "nodes:", *nodes]))
+    code, found = facts(site, "x.yaml")
+    states = {name: fact["state"] for name, fact in found.items() if name.startswith("backend")}
+    assert states == {
+        "backend local": "ok",
+        "backend nearby (as of n0)": "ok",
+        "backend nearby (as of far)": "ok",
+        "backend nearby (as of program)": "off",
+    }
+    assert code == 0
+
+
+def test_without_a_file_only_what_is_installed_is_probed(tmp_path: Path) -> None:
+    """The backends of no pipeline are probed where none is named, and one that does not work gives exit code 4."""
+    site = Site(tmp_path)
+    code, found = facts(site)
+    assert {name for name in found if name.startswith("backend")} == {"backend local", "backend process"}
+    assert code == 0
+    site.install(
+        "dead",
+        """
+        from petal import hookimpl
+        from petal.errors import EnvironmentNotReady
+        from petal.testing import FakeBackend
+
+        class Dead(FakeBackend):
+            def open(self, settings, folder):
+                raise EnvironmentNotReady("nobody answers")
+
+        @hookimpl
+        def petal_backends():
+            return [Dead(name="dead")]
+        """,
+    )
+    code, found = facts(site)
+    assert code == 4
+    assert found["backend dead"]["detail"] == "nobody answers"
