@@ -180,6 +180,20 @@ def test_values_that_a_codec_writes_cross(place, where):
     assert "`start` is to run on `process`, but its output" in errors
 
 
+def test_what_a_codec_writes_is_cached_alone_and_as_rows(place):
+    """Values and rows that only a plugin's codec writes are kept, and found by the next run."""
+    text = "cache_io: true\n" + PIPELINE.format(plugins="plugins: [geo]", where="")
+    first, errors = place.run(text)
+    assert first == {"ends": [11, 30_010, 30_000]}, errors
+    assert "encoded" in place.noted()
+    place.notes.unlink()
+    again, errors = place.run(text)
+    assert again == first, errors
+    lines = [line.split()[0] for line in place.notes.read_text().splitlines()]
+    assert lines.count("encoded") == 1  # the source's, which is not cached, for the key of what follows
+    assert "decoded" in lines
+
+
 @pytest.mark.slow
 def test_a_plugin_that_the_command_line_names_takes_part(place):
     """`-p` is as good as `plugins:`."""

@@ -30,10 +30,10 @@ from petal.metadata.bus import Bus
 from petal.planning.build import Planned, make_plan
 from petal.planning.holding import caches
 from petal.planning.request import Request
-from petal.planning.stages import feeds
+from petal.planning.stages import plan_edges
 from petal.plugin.observers import finish
 from petal.running.secrets import resolving
-from petal.spec.diagnostic import Diagnostic, Severity
+from petal.spec.diagnostic import Diagnostic, Severity, summary
 from petal.spec.event import Event
 from petal.spec.pipeline import ModuleSpec, NodeSpec, PipelineSpec
 from petal.spec.plan import Plan
@@ -479,23 +479,3 @@ class Pipeline(PartHolder):
 
     def _validators(self, findings: list[Diagnostic]) -> list[Diagnostic]:
         return [*findings, *self._session.plugins.validate(self.spec)]
-
-
-def summary(name: str, errors: list[Diagnostic]) -> str:
-    """Say in a few lines what keeps a pipeline from running."""
-    lines = [f"pipeline `{name}` has {len(errors)} mistake{'s' if len(errors) != 1 else ''}"]
-    for finding in errors[:10]:
-        lines.append(f"  {finding.place}: {finding.message}" + (f" ({finding.hint})" if finding.hint else ""))
-    if len(errors) > 10:
-        lines.append(f"  and {len(errors) - 10} more: see `diagnostics`")
-    return "\n".join(lines)
-
-
-def plan_edges(plan: Plan) -> tuple[list[str], list[tuple[str, str]]]:
-    """Return the ids of a plan's nodes and its edges, order edges included, for a picture."""
-    ids = [n.id for n in plan.nodes]
-    pairs = []
-    for node in plan.nodes:
-        pairs += [(ids[f.node], node.id) for _, _, f in feeds(node)]
-        pairs += [(ids[i], node.id) for i in node.after]
-    return ids, list(dict.fromkeys(pairs))

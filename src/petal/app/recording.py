@@ -30,6 +30,7 @@ from petal.spec.redaction import redact
 
 if TYPE_CHECKING:
     from petal.data.cache import Cache
+    from petal.data.codecs import Codecs
 
 #: Old runs are looked for at every so manieth run.
 _SWEEP_EVERY = 50
@@ -61,7 +62,7 @@ def kept(
     if planned.plan is not None and stores(planned.plan):
         from petal.app.caching import open_cache
 
-        cache = open_cache(home, environment, warn)
+        cache = open_cache(home, environment, warn, codecs_of(options))
         if cache is not None:
             stack.callback(cache.close)
     return keeping(options, home, run_id, journal, cache, options.refresh)
@@ -80,10 +81,20 @@ def keeping(
     if cache is not None:
         from petal.execution.cached import Caching
 
-        caching = Caching(cache, refresh)
+        caching = Caching(cache, refresh, codecs=codecs_of(options))
     return msgspec.structs.replace(
         options, run_id=run_id, journal=journal, caching=caching, folder=str(home.spill)
     )
+
+
+def codecs_of(options: Options) -> Codecs | None:
+    """Return the codecs of plugins that take part, None where there are none."""
+    found = options.opener.codecs() if options.opener is not None else ()
+    if not found:
+        return None
+    from petal.data.codecs import Codecs
+
+    return Codecs(found)
 
 
 def warn(text: str) -> None:

@@ -99,10 +99,9 @@ def _backends(session: Session, pipeline: Pipeline | None) -> list[dict[str, Any
 def _probe(session: Session, label: str, execution: Execution) -> dict[str, Any]:
     """Run a node there that says what it finds; what plugins want of pipelines is not asked of this one."""
     from petal import Pipeline, node
-    from petal.app.pipeline import summary
     from petal.errors import InvalidPipeline, PetalError
     from petal.execution.options import Options
-    from petal.spec.diagnostic import errors_of
+    from petal.spec.diagnostic import errors_of, summary
     from petal.worker.probe import report
 
     if execution.speaks_json:

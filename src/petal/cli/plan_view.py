@@ -6,12 +6,12 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from petal.app.pipeline import plan_edges
 from petal.cli.cache import verdict_record
 from petal.cli.output import is_unicode, plain, table, visible
 from petal.planning import picture
 from petal.planning.moving import shown_backend
 from petal.planning.policies import default_effects
+from petal.planning.stages import plan_edges
 from petal.spec.pipeline import MISSING
 from petal.spec.plan import Constant, FromNode, Plan
 from petal.spec.policy import POLICY_NAMES, Cache, Execution, Policies, Retry, duration_text

@@ -10,6 +10,7 @@ from msgspec import Struct
 from petal.data.artifact import Artifact, Making, digest_of
 from petal.data.cache import Cache
 from petal.data.cache_key import Known, NodeParts, digest_of_constant, key_of, parts_of, with_inputs
+from petal.data.codecs import Codecs
 from petal.data.file_state import FileState, states_of, unchanged
 from petal.errors import DataError, PetalError
 from petal.execution.chain import Chain
@@ -40,6 +41,7 @@ class Caching:
         cache: Keeps outputs.
         refresh: Ids of the nodes whose outputs are made again, or :data:`ALL`.
         stored: Told of each output that is kept, or was found: node, key, artifact.
+        codecs: Those of plugins, which write what is their kind; None where none take part.
     """
 
     def __init__(
@@ -47,9 +49,11 @@ class Caching:
         cache: Cache,
         refresh: frozenset[str] = frozenset(),
         stored: Callable[[int, str, Artifact], None] | None = None,
+        codecs: Codecs | None = None,
     ) -> None:
         self._cache = cache
         self._refresh = refresh
+        self._codecs = codecs
         self.stored = stored
         self._made: dict[int, NodeParts] = {}
         self._code: Known = {}
@@ -79,7 +83,13 @@ class Caching:
                 return Status.SUCCEEDED
             output = state.specs[index].outputs[0]
             where = f"output of `{node.id}`"
-            chain.making = Making(self._cache.folder, output.annotation, state.units.seen[index], where=where)
+            chain.making = Making(
+                self._cache.folder,
+                output.annotation,
+                state.units.seen[index],
+                where=where,
+                codecs=self._codecs,
+            )
             try:
                 status = chain.run(begin)[index]
             finally:
@@ -92,7 +102,7 @@ class Caching:
         """Store what a node gave that must not run twice, for who resumes the run (S9.3); it is of no use to others."""
         state, node = chain.state, chain.state.plan.nodes[index]
         output, value = state.specs[index].outputs[0], chain.state.values[index]
-        making = Making(self._cache.folder, output.annotation, state.units.seen[index])
+        making = Making(self._cache.folder, output.annotation, state.units.seen[index], codecs=self._codecs)
         try:
             if isinstance(value, Collected):
                 for piece in value.pieces():
@@ -180,14 +190,16 @@ class Caching:
         if not isinstance(binding, FromNode):
             port = state.specs[index].input(name)
             assert port is not None
-            return digest_of_constant(binding.value, port.annotation, port.seen)
+            return digest_of_constant(binding.value, port.annotation, port.seen, self._codecs)
         known = self._digests.get((binding.node, binding.port))
         if known is None:
-            known = self._digests[binding.node, binding.port] = _digest_of_output(state, binding)
+            known = self._digests[binding.node, binding.port] = _digest_of_output(
+                state, binding, self._codecs
+            )
         return known
 
 
-def _digest_of_output(state: RunState, binding: FromNode) -> str:
+def _digest_of_output(state: RunState, binding: FromNode, codecs: Codecs | None) -> str:
     """Return the digest of what another node gave, by that node's own annotation."""
     source = binding.node
     output = state.specs[source].output(binding.port)
@@ -201,14 +213,14 @@ def _digest_of_output(state: RunState, binding: FromNode) -> str:
         if binding.port == "output" and given.artifact is not None:
             return given.artifact.digest
     elif given is not MISSING:
-        return digest_of_constant(value, annotation, seen)
+        return digest_of_constant(value, annotation, seen, codecs)
     if isinstance(value, Ported):
         value = value[binding.port]
     elif binding.port != "output" and not isinstance(value, Collected):
         value = value[binding.port] if isinstance(value, dict) else getattr(value, binding.port)
     if isinstance(value, Collected):
-        return digest_of(value.pieces(), annotation, seen)
-    return digest_of([value] if seen.view.streams else value, annotation, seen)
+        return digest_of(value.pieces(), annotation, seen, codecs)
+    return digest_of([value] if seen.view.streams else value, annotation, seen, codecs)
 
 
 def _warn(node: str, text: str) -> None:

@@ -13,6 +13,7 @@ from petal.spec.operator import OperatorSpec
 from petal.spec.plan import (
     FromNode,
     Link,
+    Plan,
     PlanNode,
     Resolved,
     Stage,
@@ -88,6 +89,16 @@ def feeds(node: PlanNode) -> list[tuple[str, int, FromNode]]:
         elif isinstance(binding, FromNode):
             found.append((name, 0, binding))
     return found
+
+
+def plan_edges(plan: Plan) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the ids of a plan's nodes and its edges, order edges included, for a picture."""
+    ids = [n.id for n in plan.nodes]
+    pairs = []
+    for node in plan.nodes:
+        pairs += [(ids[f.node], node.id) for _, _, f in feeds(node)]
+        pairs += [(ids[i], node.id) for i in node.after]
+    return ids, list(dict.fromkeys(pairs))
 
 
 def _edges(

@@ -52,3 +52,13 @@ class Diagnostic(Struct, frozen=True, order=False):
 def errors_of(findings: list[Diagnostic]) -> list[Diagnostic]:
     """Return only the findings that keep a pipeline from running."""
     return [f for f in findings if f.severity is Severity.ERROR]
+
+
+def summary(name: str, errors: list[Diagnostic]) -> str:
+    """Say in a few lines what keeps a pipeline from running."""
+    lines = [f"pipeline `{name}` has {len(errors)} mistake{'s' if len(errors) != 1 else ''}"]
+    for finding in errors[:10]:
+        lines.append(f"  {finding.place}: {finding.message}" + (f" ({finding.hint})" if finding.hint else ""))
+    if len(errors) > 10:
+        lines.append(f"  and {len(errors) - 10} more: see `diagnostics`")
+    return "\n".join(lines)
