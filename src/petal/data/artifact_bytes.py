@@ -10,6 +10,7 @@ import mmap
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -191,6 +192,11 @@ class Stored:
             self._descriptor = os.dup(source.fileno())
             source.close()
 
+    @property
+    def is_file(self) -> bool:
+        """Whether the bytes are in a file."""
+        return self._bytes is None
+
     def read(self, at: int, size: int) -> bytes:
         """Return some bytes; fewer where there are no more."""
         if self._bytes is not None:
@@ -254,6 +260,33 @@ class Stored:
     def __del__(self) -> None:
         if getattr(self, "_descriptor", -1) >= 0:
             self.close()
+
+
+class Ahead:
+    """One value of bytes, read while the whole is being verified: nothing looks into it before that is done.
+
+    Args:
+        stored: Where it is, in a file.
+        at: Where it begins.
+        size: Its bytes.
+    """
+
+    def __init__(self, stored: Stored, at: int, size: int) -> None:
+        self.size = size
+        self._found = b""
+        self._thread = threading.Thread(
+            target=self._read, args=(stored, at), name="petal-read-ahead", daemon=True
+        )
+        self._thread.start()
+
+    def _read(self, stored: Stored, at: int) -> None:
+        with contextlib.suppress(OSError):
+            self._found = stored.read(at, self.size)
+
+    def take(self) -> bytes | None:
+        """Return it, or None where it could not be read."""
+        self._thread.join()
+        return self._found if len(self._found) == self.size else None
 
 
 class Reading(Sequence[memoryview]):
