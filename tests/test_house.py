@@ -237,6 +237,7 @@ def test_import_petal_loads_nothing_heavy() -> None:
     assert loaded("import petal") & HEAVY == set()
 
 
+@pytest.mark.slow
 def test_the_core_needs_no_vendor() -> None:
     names = ["petal." + ".".join(p.relative_to(PACKAGE).with_suffix("").parts) for p in SOURCES]
     modules = [n.removesuffix(".__init__") for n in names if not n.endswith("__main__")]

@@ -102,6 +102,7 @@ def test_a_pipeline_that_needs_none_of_them_runs(site: Site) -> None:
     assert "broken" not in ran.stderr
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_needs_a_good_one_runs(site: Site) -> None:
     """An operator of another plugin is found among the broken ones, each of which is a warning with its package."""
     site.install_broken()
@@ -113,6 +114,7 @@ def test_a_pipeline_that_needs_a_good_one_runs(site: Site) -> None:
         assert reason in ran.stderr
 
 
+@pytest.mark.slow
 def test_the_list_names_each_and_its_reason(site: Site) -> None:
     """``petal plugins`` shows all of them with package, version, state and reason; stdout is the list alone."""
     site.install_broken()

@@ -128,6 +128,7 @@ def test_a_failed_run_goes_on_once_its_cause_is_gone(small: Path, petal: Petal) 
     assert calls(small) == {"first": 1, "paid": 1, "more": 3, "mail": 1, "last": 1, "out": 1}
 
 
+@pytest.mark.slow
 def test_recovery_is_idempotent(small: Path, petal: Petal) -> None:
     """A resume that is killed is resumed in turn, any number of times (F18)."""
     killed(small, MORE)
@@ -492,6 +493,7 @@ def test_killed_at_a_random_node(seed: int, tmp_path: Path) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000), stops=st.lists(st.integers(1, 8), min_size=1, max_size=3))
+@pytest.mark.slow
 def test_failing_again_and_again(
     seed: int, stops: list[int], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

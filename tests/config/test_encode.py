@@ -56,6 +56,7 @@ def test_every_pipeline_comes_back_equal(format: Any, data: st.DataObject) -> No
 
 @settings(max_examples=15, deadline=None)
 @given(pipeline_specs())
+@pytest.mark.slow
 def test_encoding_is_canonical(spec: PipelineSpec) -> None:
     """Writing, reading and writing again gives the same text."""
     text = to_text(spec, "yaml")
@@ -64,6 +65,7 @@ def test_encoding_is_canonical(spec: PipelineSpec) -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(pipeline_specs())
+@pytest.mark.slow
 def test_formats_carry_the_same_model(spec: PipelineSpec) -> None:
     """YAML to TOML to JSON and back changes nothing."""
     for format in FORMATS:

@@ -121,6 +121,7 @@ def test_pipelines_of_the_brief_and_the_design_are_accepted(text: str) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(pipeline_specs())
+@pytest.mark.slow
 def test_whatever_is_written_is_accepted(spec: Any) -> None:
     """A file that Petal wrote is valid for an editor too."""
     data = encode(spec)

@@ -109,6 +109,7 @@ def test_billion_laughs_are_refused_at_once() -> None:
         ("yaml", 'x: "' + '\\"' * 1_000_000),
     ],
 )
+@pytest.mark.slow
 def test_hostile_texts_take_no_quadratic_time(format: Format, text: str) -> None:
     """Large unterminated or repetitive texts are refused in time linear in their size."""
     started = time.process_time()

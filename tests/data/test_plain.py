@@ -20,6 +20,7 @@ VALUE = Seen(View.VALUE)
 
 
 @given(inputs=st.lists(VALUES), params=st.dictionaries(TEXT, VALUES))
+@pytest.mark.slow
 def test_any_plain_value_is_written_as_it_is(inputs, params):
     """Both shapes say the same: stdin with the parameters in the environment, and the one payload."""
     call = PlainCall("node", "Type", plain_data(inputs, "inputs"), plain_data(params, "params"), {})

@@ -206,6 +206,7 @@ def test_the_time_of_a_task_begins_with_the_task(tmp_path: Path) -> None:
         assert [f.exception() for f in futures] == [None] * 5
 
 
+@pytest.mark.slow
 def test_a_time_out_kills_all_that_the_task_has_started(tmp_path: Path) -> None:
     """A child that ignores SIGTERM, one in a session of its own, and its child write no more after the time-out."""
     place = tmp_path / "place"

@@ -202,6 +202,7 @@ def test_events_come_in_order():
 
 
 @pytest.mark.parametrize("count", [40, 400])
+@pytest.mark.slow
 def test_own_time_leaves_out_what_a_node_pulls_from(count: int) -> None:
     """A slow source counts for itself, not for the quick node that streams from it nor for the one that waits."""
 

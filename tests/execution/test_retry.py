@@ -594,6 +594,7 @@ def test_a_worker_that_dies_is_replaced(run: Any) -> None:
     assert "SIGKILL" in failed.error
 
 
+@pytest.mark.slow
 def test_each_attempt_has_the_whole_time(run: Any) -> None:
     """A time-out stops one attempt in its worker and counts anew for the next: three of 0.4 s fit into 1 s each."""
     told: list[Any] = []
@@ -627,3 +628,27 @@ def test_a_sink_in_a_worker_publishes_once(run: Any, tmp_path: Path) -> None:
     assert (str(result.check().status), noted) == ("succeeded", ["1", "2"])
     assert (tmp_path / "out.txt").read_text() == "2-0 2-1 2-2 "
     assert not [p for p in tmp_path.iterdir() if ".tmp" in p.name or p.name.startswith(".out")]
+
+
+@pytest.mark.parametrize(
+    "policies", [{}, {"cache": True}, {"effects": "once"}], ids=["plain", "cached", "once"]
+)
+def test_a_call_of_a_batch_that_succeeded_is_never_made_again(
+    policies: dict[str, Any], tmp_path: Path
+) -> None:
+    """Only the call that failed is tried again, also where the node's output is stored; then the node has failed."""
+    made = []
+
+    def numbers() -> Iterator[int]:
+        yield from range(6)
+
+    def posted(numbers: list[int], context: Context) -> list[int]:
+        made.append((numbers[0], context.attempt))
+        if numbers[0] == 4:
+            raise ConnectionError("down")
+        return numbers
+
+    said = {"batch": 2, "retry": {"max_attempts": 3, "delay": 0.001}, **policies}
+    result = Pipeline.of(numbers, node(posted, policies=said)).run(home=tmp_path / "home")
+    assert result.nodes["posted"].status == "failed"
+    assert made == [(0, 1), (2, 1), (4, 1), (4, 2), (4, 3)]

@@ -82,6 +82,7 @@ def diamond(annotation: Any, make: Any) -> tuple[Any, int]:
         (Iterator[Plain], Plain, False),
     ],
 )
+@pytest.mark.slow
 def test_records_wait_on_disk_and_others_in_memory(annotation, make, on_disk):
     """Of a stream of records some batches are alive while they wait; of one of plain objects all are."""
     same, alive = diamond(annotation, make)
@@ -107,6 +108,7 @@ def test_records_wait_on_disk_and_others_in_memory(annotation, make, on_disk):
         (None, lambda n: (n, {"a": n})),
     ],
 )
+@pytest.mark.slow
 def test_rows_that_waited_are_the_rows_that_were_given(annotation, make, monkeypatch):
     """Usual rows come back from disk as they were, in order; all of them are written, none stays in memory."""
     import petal.data.spill as spill

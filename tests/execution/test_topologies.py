@@ -89,6 +89,7 @@ def test_every_topology_of_five_in_turns_finishes():
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.slow
 def test_every_topology_with_every_view_finishes(size):
     """S4.1, S4.2: each node takes its inputs as streams or as lists and gives a stream or a list."""
     for ins in all_graphs(size):

@@ -91,6 +91,7 @@ def test_steps_of_threads_of_c_and_of_children_count(work, least, tmp_path):
     assert (code == 0) or work == "by_threads"
 
 
+@pytest.mark.slow
 def test_a_process_that_lives_on_is_seen(tmp_path):
     """The positive control of what is said of workers: one that outlives its parent is noticed, and ended."""
     assert traced(tmp_path, "leaves_a_child", 3)[2] == 1

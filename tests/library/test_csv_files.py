@@ -26,6 +26,7 @@ def read(path, **params):
 
 @given(table=tables, block=st.sampled_from([1, 8, 30, 4 << 20]))
 @settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@pytest.mark.slow
 def test_quoted_fields_survive_every_border(tmp_path_factory, table, block):
     """Newlines, quotes and separators in fields are read as Python's csv module wrote them."""
     path = tmp_path_factory.mktemp("csv") / "x.csv"

@@ -65,6 +65,7 @@ def test_standard_input_gives_the_same_lines(parts, block, small):
     form=st.sampled_from([list, lambda b: pl.Series("line", b, dtype=pl.String)]),
 )
 @same_folder
+@pytest.mark.slow
 def test_what_is_written_is_read_again(tmp_path_factory, batches, form):
     """Lines come back byte for byte, quotes, commas and NUL included."""
     path = tmp_path_factory.mktemp("text") / "x.txt"

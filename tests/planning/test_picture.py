@@ -351,6 +351,7 @@ def test_trees_decode_to_their_graphs(ascii_only):
 
 
 @pytest.mark.parametrize("ascii_only", [False, True])
+@pytest.mark.slow
 def test_decoder_notices_a_changed_picture(ascii_only):
     """Taking away an arrow head or a corner, or joining a bridge, never leaves a picture of the same edges."""
     pieces = r"(?<!\w)v(?!\w)|>|'|\)" if ascii_only else r"▼|▶|┘|└|(?<=─)│(?=─)"
@@ -383,6 +384,7 @@ def test_large_graphs_are_fast_outlines():
     assert max(map(len, body(picture))) <= 120
 
 
+@pytest.mark.slow
 def test_deep_graphs_need_no_recursion():
     """A chain of 100,000 nodes, and one with a side branch at each node, are outlines of narrow lines."""
     nodes = [f"n{i}" for i in range(100_000)]

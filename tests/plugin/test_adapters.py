@@ -83,6 +83,7 @@ class TestInstalled:
     """A really registered plugin, whose frame wraps an Arrow table."""
 
     @pytest.mark.parametrize("how", ["plugins:", "-p", "$PETAL_PLUGINS"])
+    @pytest.mark.slow
     def test_takes_part_where_something_names_it(self, site: Site, how: str) -> None:
         """The operator gets the plugin's frame of what a reader streams, and a writer gets its rows."""
         write(site, plugin=", ours" if how == "plugins:" else "")
@@ -98,6 +99,7 @@ class TestInstalled:
         assert ran.returncode == 3
         assert "it gives a stream of dict[str, Any], but `rows` takes one Frame" in ran.stdout
 
+    @pytest.mark.slow
     def test_goes_with_its_nodes_to_a_worker_process(self, site: Site) -> None:
         """A node with a time-out runs in a worker, which makes an adapter of its own for what goes in and comes out."""
         write(site, plugin=", ours", more=", timeout: 60s")

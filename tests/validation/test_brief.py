@@ -94,6 +94,7 @@ def test_case_9_runs_and_is_tried_again():
 
 
 @pytest.mark.parametrize(("probability", "attempts"), [(0.0, 1), (1.0, 3)])
+@pytest.mark.slow
 def test_case_9_makes_as_many_attempts_as_it_needs(probability, attempts):
     """The first good one is the last; three bad ones are the end."""
     result = load(CASE_9).run(params={"flaky.probability": probability})

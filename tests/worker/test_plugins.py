@@ -180,6 +180,7 @@ def test_values_that_a_codec_writes_cross(place, where):
     assert "`start` is to run on `process`, but its output" in errors
 
 
+@pytest.mark.slow
 def test_what_a_codec_writes_is_cached_alone_and_as_rows(place):
     """Values and rows that only a plugin's codec writes are kept, and found by the next run."""
     text = "cache_io: true\n" + PIPELINE.format(plugins="plugins: [geo]", where="")
@@ -201,6 +202,7 @@ def test_a_plugin_that_the_command_line_names_takes_part(place):
     assert outputs == {"ends": [11, 30_010, 30_000]}, errors
 
 
+@pytest.mark.slow
 def test_a_worker_asks_no_hook_and_tells_no_observer(place):
     """Codecs work in several processes; hooks are called in the one that runs the pipeline, and nowhere else."""
     _, errors = place.run(PIPELINE.format(plugins="plugins: [geo]", where=", execution: process"))

@@ -189,7 +189,9 @@ class Engine:
         rules = {}
         for index in self._units.held:
             policies = self._plan.nodes[index].policies
-            rule = rule_of(policies) if policies is not None else None
+            if policies is None or policies.batch is not None:
+                continue  # each call of a node in batches is tried again by itself, the node never
+            rule = rule_of(policies)
             if rule is not None:
                 rules[self._units.of[index]] = rule
         return Retries(rules, self._options.random or random)
