@@ -244,6 +244,8 @@ def test_changed_code_is_refused(small: Path, petal: Petal) -> None:
     assert (ran.code, calls(small)) == (1, before)
     assert "`more` has other code" in ran.err
     assert f"{ops} has changed" in ran.err
+    assert "`paid`" not in ran.err
+    ops.write_text(OPERATORS.replace("2 * x", "20 * x").replace("x + 1", "x + 2"))
     assert petal("run", "p.yaml", "--resume", "--force").code == 1  # `paid` must not run twice
     assert petal("run", "p.yaml", "--resume", "--force", "--rerun", "paid").code == 0
     assert calls(small)["paid"] == 2

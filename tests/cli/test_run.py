@@ -393,3 +393,38 @@ def test_plugins_that_are_written_otherwise(petal, tmp_path):
         ran = petal("validate", "p.yaml")
         assert ran.code == 3
         assert "`./plug/mine.py`" in ran.out
+
+
+@pytest.mark.parametrize(("home", "code"), [("", 2), (".", 4)])
+def test_a_project_is_not_taken_for_the_folder_of_state(petal, chain, monkeypatch, home, code):
+    """`--home ''` and `--home .` are refused, also as $PETAL_HOME, and leave the project as it was."""
+    before = sorted(chain.iterdir())
+    ran = petal("run", "chain.yaml", "--home", home)
+    assert ran.code == code
+    assert "/.petal" in ran.err
+    assert sorted(chain.iterdir()) == before
+    if home:
+        monkeypatch.setenv("PETAL_HOME", home)
+        assert petal("run", "chain.yaml").code == code
+        assert sorted(chain.iterdir()) == before
+
+
+SAID = """
+from petal import operator
+
+@operator
+def said(*, text: str = "a") -> int:
+    return len(text)
+"""
+
+
+def test_a_byte_that_is_no_text_is_taken_like_any_other(petal, tmp_path):
+    """What Python makes of such a byte in an argument is recorded, and is part of a cache key."""
+    (tmp_path / "said.py").write_text(SAID)
+    (tmp_path / "s.yaml").write_text(
+        "plugins: [./said.py]\nnodes:\n  - { id: said, type: said, cache: { version: '1' } }\n"
+    )
+    for cached, value in ((False, "a\x01\udcff"), (True, "a\x01\udcff"), (False, "a\x01\udcfe")):
+        ran = petal("run", "s.yaml", "--set", f"said.text={value}", "--json", "-q")
+        assert (ran.code, ran.data["status"]) == (0, "succeeded")
+        assert ran.data["nodes"]["said"]["cached"] is cached

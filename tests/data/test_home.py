@@ -7,11 +7,12 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
 from petal.data.home import Home, find_home, home_for
-from petal.errors import EnvironmentNotReady
+from petal.errors import EnvironmentNotReady, UsageError
 
 
 def test_it_is_made_private_and_ignored_by_git(tmp_path):
@@ -103,7 +104,7 @@ def test_one_of_another_user_is_refused(tmp_path):
 READ_ONLY = """
 import os, subprocess, sys
 from petal.data.home import Home
-from petal.errors import EnvironmentNotReady
+from petal.errors import EnvironmentNotReady, UsageError
 place, there = sys.argv[1], sys.argv[2] == "there"
 subprocess.run(["mount", "-t", "tmpfs", "none", place], check=True)
 if there:
@@ -136,3 +137,73 @@ def test_a_read_only_file_system_is_refused_before_anything_runs(tmp_path, there
     assert "Read-only file system" in message
     assert "--home" in hint
     assert "PETAL_HOME" in hint
+
+
+def test_a_folder_that_holds_other_files_is_refused_and_left_as_it_is(tmp_path):
+    """C4: `--home .` in a project would hide the project from git; nothing is written there, and a way out is named."""
+    (tmp_path / "pipeline.yaml").write_text("nodes: []")
+    with pytest.raises(EnvironmentNotReady, match="no folder of state") as error:
+        Home(tmp_path).create()
+    assert str(tmp_path / ".petal") in (error.value.hint or "")
+    assert [p.name for p in tmp_path.iterdir()] == ["pipeline.yaml"]
+
+
+@pytest.mark.parametrize("there", [(), ("runs",), ("runs", "cache", "kept.txt"), (".gitignore", "spill")])
+def test_an_empty_folder_and_one_that_was_a_home_are_taken(tmp_path, there):
+    """A home goes on to be one, also with files of others in it, which git still sees; so does what is left of one."""
+    for name in there:
+        (tmp_path / name).touch() if "." in name else (tmp_path / name).mkdir()
+    Home(tmp_path).create().create()
+    assert (tmp_path / "runs").is_dir()
+    assert (tmp_path / ".gitignore").exists() == ("kept.txt" not in there)
+
+
+def test_an_empty_name_is_refused():
+    """An empty name would stand for the current folder, and is most often a variable that is not set."""
+    with pytest.raises(UsageError, match="is empty") as error:
+        Home("")
+    assert "--home ./.petal" in (error.value.hint or "")
+
+
+CLOSED = """
+import os, sys
+from pathlib import Path
+from petal.data.home import Home, find_home
+from petal.errors import EnvironmentNotReady
+place, closed, user = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+os.chdir("/")
+if user:
+    os.chown(place, user, user)
+    os.setgid(user)
+    os.setuid(user)
+home = Home(place / ".petal").create()
+(home.path / closed).chmod(0)
+try:
+    found = find_home(place, {})
+    found.has(found.cache / "cache.db")
+except EnvironmentNotReady as error:
+    print(error.code, error.message, error.hint, sep="|")
+finally:
+    (home.path / closed).chmod(0o700)
+"""
+
+
+@pytest.mark.parametrize("closed", [".", "cache"])
+def test_one_that_cannot_be_read_is_refused_with_a_way_out(closed):
+    """A folder that is closed to its owner is no crash: what is wrong is said, and what would help."""
+    place = tempfile.mkdtemp(dir="/tmp")  # the folders above those of pytest are closed to others
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", CLOSED, place, closed, str(0 if os.geteuid() else 12345)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    finally:
+        shutil.rmtree(place)
+    assert done.returncode == 0, done.stderr
+    code, message, hint = done.stdout.strip().split("|")
+    assert code == "home"
+    assert "Permission denied" in message
+    assert "chmod 700" in hint

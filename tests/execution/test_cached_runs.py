@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -194,3 +196,65 @@ def test_a_cached_consumer_of_a_stream_that_others_read(tmp_path: Path) -> None:
         assert len(list(result.outputs["even"])) == 10_000
         assert result.nodes["even"].cached == bool(turn)
         assert os.path.getsize(reads) == turn + 1
+
+
+LIVE = """
+import logging, pathlib, sys
+import pipe
+from petal import Pipeline
+logging.basicConfig()
+path = pathlib.Path("helper.py")
+path.write_text(path.read_text().replace(sys.argv[1], sys.argv[2], 1))
+result = Pipeline.of(pipe.start, pipe.answer, name="live").run(home=".petal").check()
+print(result.outputs["answer"], result.nodes["answer"].cached)
+"""
+HELPER = """
+def add(x: int) -> int:
+    return x + 1
+class Rule:
+    STEP = 10
+    def step(self, x: int) -> int:
+        return x + self.STEP * 2
+"""
+PIPE = """
+import helper
+from petal import cache, operator
+@operator
+def start() -> int:
+    return 1
+@operator
+@cache
+def answer(start: int) -> int:
+    return {uses}
+"""
+
+
+@pytest.mark.parametrize(
+    "uses",
+    [
+        "helper.add(helper.Rule().step(start))",
+        "getattr(helper, 'add')(getattr(helper, 'Rule')().step(start))",
+    ],
+)
+@pytest.mark.parametrize(
+    ("before", "after", "value"),
+    [("x + 1", "x + 3", 24), ("STEP = 10", "STEP = 20", 42), ("STEP * 2", "STEP * 3", 32)],
+)
+def test_what_is_edited_after_its_import_is_used_and_not_kept(
+    tmp_path: Path, before: str, after: str, value: int, uses: str
+) -> None:
+    """A live process runs what it imported: that is not stored as what the file says now, and the warning names it."""
+    (tmp_path / "helper.py").write_text(HELPER)
+    (tmp_path / "pipe.py").write_text(PIPE.format(uses=uses))
+
+    def live(*words: str) -> tuple[str, str]:
+        command = [sys.executable, "-c", LIVE, *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip(), done.stderr
+
+    said, told = live(before, after)
+    assert said == "22 False"
+    assert "has been changed on disk since it was imported" in told
+    assert live("", "") == (f"{value} False", "")
+    assert live("", "") == (f"{value} True", "")  # the positive control: what is not edited is kept

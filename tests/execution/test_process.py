@@ -69,6 +69,11 @@ def hangs() -> int:
     return 0
 
 @operator
+def sleeps() -> int:
+    time.sleep(60)
+    return 0
+
+@operator
 def talks(context: Context) -> int:
     print("printed")
     os.system("echo by a child")
@@ -216,6 +221,30 @@ def test_a_timeout_stops_what_ignores_sigterm(run):
     assert "1s" in error.message
     assert result.nodes["hangs"].backend == "process"
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("timeout", ["1ms", "3ms", "10ms"])
+@pytest.mark.parametrize(
+    "more", ["", ", retry: { max_attempts: 2, delay: 0 }", ", batch: 1, inputs: { numbers: numbers }"]
+)
+def test_a_time_that_is_over_before_a_worker_is_there_is_a_clean_failure(run, timeout, more):
+    """However short the time is: the node fails with `timeout`, in its result and in its run's record."""
+    told = []
+    kind = "slow" if "batch" in more else "sleeps"
+    result = run(
+        f"""
+    nodes:
+      - {{ id: numbers, type: numbers }}
+      - {{ id: late, type: {kind}, timeout: {timeout}{more} }}
+    """,
+        on_event=told.append,
+    )
+    error = result.nodes["late"].error
+    assert (result.nodes["late"].status, error.code, error.kind) == ("failed", "timeout", "timeout")
+    assert f"took longer than its timeout of {timeout}, and was stopped" in error.message
+    assert [(e.status, e.kind) for e in told if type(e).__name__ == "NodeFinished" and e.node == "late"] == [
+        ("failed", "timeout")
+    ]
 
 
 def test_a_stage_with_a_timeout_moves_as_one_and_publishes_its_file(run, tmp_path):

@@ -88,7 +88,7 @@ def test_what_cannot_be_cached_is_an_error(nodes: list[Any], code: str, words: s
     [
         [cached(silent, {"ttl": 60})],
         [cached(silent, {"version": "1"})],
-        [cached(silent, {"depends_on": ["a.txt"]})],
+        [cached(silent, {"depends_on": [__file__]})],
         [cached(declared, path="a.txt")],
         [cached(squares, count=3)],
         [silent, cached(guarded, {"version": "1"})],
@@ -147,3 +147,11 @@ def test_a_value_that_is_given_needs_no_cache() -> None:
     """A node that does not run is not looked at."""
     pipeline = Pipeline.of(cached(silent))
     assert pipeline.run(overrides={"silent": [1]}).status == "succeeded"
+
+
+def test_a_file_that_is_not_there_is_a_warning_that_names_it() -> None:
+    """A path that is misspelt would let edits of the file that is meant go unnoticed; the run is not refused."""
+    (finding,) = found(cached(silent, {"depends_on": [__file__, "nofile.txt"]}))
+    assert (finding.code, finding.severity) == ("missing-file", "warning")
+    assert "'nofile.txt'" in finding.message
+    assert "correct the path" in (finding.hint or "")

@@ -198,3 +198,32 @@ def test_the_policies_of_a_module_are_its_own(tmp_path: Path) -> None:
     plan = load(tmp_path, text).plan()
     found = {n.id: n.policies.effects for n in plan.nodes if n.policies}
     assert found == {"n": "idempotent", "m/n": "once"}
+
+
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [
+        ("retry_on: [ConectionError]", "did you mean `ConnectionError`?"),
+        ("abort_on: [OSError, Throttel]", "did you mean `throttle`?"),
+        ("retry_on: [MarkedEror]", "did you mean `MarkedError`?"),
+        ("retry_on: requests.Oddity", "write `Oddity`"),
+        ("retry_on: [Nothing]", "error kinds are `user`"),
+    ],
+)
+def test_a_name_that_no_failure_has_is_warned_of(tmp_path: Path, names: str, hint: str) -> None:
+    """S5.5: a misspelt exception would be retried by nobody; the warning stands at the name."""
+    (tmp_path / "marked.py").write_text(f"{MARKED}\nclass MarkedError(Exception): ...\n", "utf-8")
+    text = f"nodes:\n  - {{ id: n, type: Pure, retry: {{ {names} }} }}\n"
+    (finding,) = load(tmp_path, PLUGIN + text).validate()
+    assert (finding.code, finding.severity, finding.line) == ("unknown-exception", "warning", 3)
+    assert hint in (finding.hint or "")
+
+
+@pytest.mark.parametrize(
+    "name", ["user", "timeout", "OSError", "KeyError", "DataError", "TaskLost", "MarkedError"]
+)
+def test_kinds_and_exceptions_that_are_loaded_are_not_warned_of(tmp_path: Path, name: str) -> None:
+    """Error kinds, and the exceptions of Python, of Petal and of the operator's own module."""
+    (tmp_path / "marked.py").write_text(f"{MARKED}\nclass MarkedError(Exception): ...\n", "utf-8")
+    text = f"nodes:\n  - {{ id: n, type: Pure, retry: {{ retry_on: [{name}], abort_on: [{name}] }} }}\n"
+    assert load(tmp_path, PLUGIN + text).validate() == []

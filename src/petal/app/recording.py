@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import time
+from binascii import b2a_base64
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
+from zlib import compress, crc32
 
 import msgspec
 
+from petal.app.reading import files_read
 from petal.code.source import SOURCE_ATTRIBUTE
 from petal.data.home import Home
 from petal.data.journal import JournalFile, next_number
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Old runs are looked for at every so manieth run.
 _SWEEP_EVERY = 50
+#: Bytes of all files of a run beyond which their text is not recorded.
+_LARGEST = 1 << 18
 
 
 def kept(
@@ -57,7 +61,7 @@ def kept(
         stack: Closes what is opened.
     """
     run_id = options.run_id or new_run_id()
-    journal = stack.enter_context(recording(home, run_id, planned, request, file))
+    journal = stack.enter_context(recording(home, run_id, planned, request, file, options.refresh))
     cache = None
     if planned.plan is not None and stores(planned.plan):
         from petal.app.caching import open_cache
@@ -109,6 +113,7 @@ def recording(
     planned: Planned,
     request: Request,
     file: str | None,
+    refresh: frozenset[str] = frozenset(),
 ) -> Iterator[JournalFile]:
     """Open the journal of a run, with what is planned as its first record, and close it at the end.
 
@@ -118,6 +123,7 @@ def recording(
         planned: What will run.
         request: What was asked for.
         file: The pipeline's file, None for one made in Python.
+        refresh: Nodes whose outputs are made again, whatever is cached.
 
     Raises:
         EnvironmentNotReady: Nothing can be kept there (F07).
@@ -127,7 +133,9 @@ def recording(
     number = next_number(home.runs)
     journal = JournalFile(home.runs / f"{run_id}.jsonl")
     try:
-        journal.append(planned_record(run_id, number, planned, request, file), durable=True)
+        record = planned_record(run_id, number, planned, request, file)
+        record.request["refresh"] = sorted(refresh)
+        journal.append(record, durable=True)
         yield journal
     finally:
         with suppress(JournalError):  # the engine has met it, and the run has failed of it
@@ -152,7 +160,8 @@ def planned_record(
 
     plan = planned.plan
     assert plan is not None
-    code = code_of(plan, was.request.get("code", ()) if was is not None else ())
+    sources = sources_of(plan, was.request.get("code", ()) if was is not None else ())
+    code = {file: _digest(data) for file, data in sources.items()}
     ids = [n.id for n in plan.nodes]
     own = _digest(repr(sorted(code.items())).encode()) if code else ""
     asked = {
@@ -167,6 +176,7 @@ def planned_record(
         "overrides": sorted(request.overrides),
         "folder": request.folder,
         "code": code,
+        "sources": packed(sources),
     }
     return RunPlanned(
         run_id,
@@ -188,7 +198,7 @@ def planned_record(
 def _nodes(plan: Plan, ids: list[str], own: Mapping[str, str], version: str) -> tuple[PlannedNode, ...]:
     """Describe the nodes; ``own`` has a digest for each file of the user's Python, by its name in operators."""
     found = []
-    operators, moved = plan.operators, bool(plan.moved)
+    operators, moved, reads = plan.operators, bool(plan.moved), files_read(plan)
     for i, node in enumerate(plan.nodes):
         policies = node.policies
         plain = policies is None or not policies.origins
@@ -211,6 +221,7 @@ def _nodes(plan: Plan, ids: list[str], own: Mapping[str, str], version: str) -> 
                 policies.effects if policies is not None else Effects.PURE,
                 own.get(operators[node.operator].file, version),
                 None if plain and not constant and not node.params else _config(node),
+                reads.get(i),
             )
         )
     return tuple(found)
@@ -227,8 +238,17 @@ def is_plain(value: Any) -> bool:
     if isinstance(value, dict):
         return all(isinstance(k, str) for k in value) and all(map(is_plain, value.values()))
     if isinstance(value, str):
-        return redact(value) == value
+        return redact(value) == value and _is_unicode(value)
     return value is None or type(value) in (bool, float) or (type(value) is int and abs(value) < 1 << 63)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether text can be written as UTF-8: a command line and files give half characters for bytes that are none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _own_files(plan: Plan, code: Mapping[str, str]) -> list[str]:
@@ -245,7 +265,11 @@ def _config(node: PlanNode) -> str | None:
     if not node.params and not said and not constants:
         return None
     what = (node.params, constants, policies if said else None)
-    text = msgspec.json.encode(what, enc_hook=_text, order="deterministic")
+    try:
+        text = msgspec.json.encode(what, enc_hook=_text, order="deterministic")
+    except UnicodeEncodeError:  # a byte that is no UTF-8, as it comes from a command line
+        plain = msgspec.to_builtins(what, enc_hook=_text, order="deterministic")
+        text = repr(plain).encode(errors="surrogatepass")
     return f"{crc32(text):08x}-{len(text)}"  # hashlib, with OpenSSL, would take 3 ms of every run
 
 
@@ -263,8 +287,24 @@ def _text(value: Any) -> str:
     return type(value).__qualname__ if " at 0x" in text else text
 
 
-def code_of(plan: Plan, also: Iterable[str] = ()) -> dict[str, str]:
-    """Return a digest for each file of the user's Python that the plan's operators come from or import.
+def packed(sources: Mapping[str, bytes]) -> dict[str, str]:
+    """Return the text of Python files, by path, as a journal takes it; nothing where it is large, or has a secret in it."""
+    if sum(map(len, sources.values())) > _LARGEST:
+        return {}
+    if any(redact(text) != text for text in (data.decode(errors="replace") for data in sources.values())):
+        return {}
+    return {file: b2a_base64(compress(data), newline=False).decode() for file, data in sources.items()}
+
+
+def own_files(plan: Plan) -> set[str]:
+    """Return the files that operators are in and that are not installed, nor Petal's."""
+    installed = f"{os.sep}site-packages{os.sep}"
+    own = {s.file for s in plan.operators.values() if s.file and not s.ref.startswith("petal.")}
+    return {file for name in own if installed not in (file := str(Path(name).absolute()))}
+
+
+def sources_of(plan: Plan, also: Iterable[str] = ()) -> dict[str, bytes]:
+    """Return the bytes of each file of the user's Python that the plan's operators come from or import.
 
     Args:
         plan: The plan.
@@ -275,14 +315,7 @@ def code_of(plan: Plan, also: Iterable[str] = ()) -> dict[str, str]:
         data = getattr(module, "__dict__", {}).get(SOURCE_ATTRIBUTE)
         if data is not None:
             sources[str(Path(module.__file__ or "").absolute())] = data
-    installed = f"{os.sep}site-packages{os.sep}"
-    own = {s.file for s in plan.operators.values() if s.file and not s.ref.startswith("petal.")}
-    for file in {str(Path(name).absolute()) for name in own}:
-        if installed not in file and os.path.isfile(file):
+    for file in own_files(plan):
+        if os.path.isfile(file):
             sources.setdefault(file, None)
-    found: dict[str, str] = {}
-    for file, data in sources.items():
-        if data is None:
-            data = Path(file).read_bytes()
-        found[file] = _digest(data)
-    return found
+    return {file: Path(file).read_bytes() if data is None else data for file, data in sources.items()}

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from petal.app.caching import open_cache
 from petal.app.recording import planned_record, warn
-from petal.app.resume import asked_again
+from petal.app.resume import asked_again, with_finer_code
 from petal.app.reuse import once_nodes, stored_output
 from petal.data.cache import Cache
 from petal.data.home import Home
@@ -20,7 +20,7 @@ from petal.execution.cached import Caching
 from petal.execution.options import Options
 from petal.execution.stored import Reused
 from petal.metadata.history import History, records
-from petal.metadata.standing import Standing, Standings, changed_nodes
+from petal.metadata.standing import Standing, Standings, changed_nodes, published
 from petal.planning.build import Planned
 from petal.planning.findings import listing
 from petal.planning.moving import find_moved
@@ -99,7 +99,9 @@ def replaying(
     asked = asked_again(
         was.request, Request(environment=pipeline.session.environment, to_run=True), force=True
     )
-    now = planned_record(was.run, 0, pipeline.checked(asked)[1], asked, pipeline.file, was=was)
+    whole, planned = pipeline.checked(asked)
+    now = planned_record(was.run, 0, planned, asked, pipeline.file, was=was)
+    now = with_finer_code(whole, was, now)
     backends = {**asked.backends, node: "local"}
     request = msgspec.structs.replace(asked, targets=(node,), backends=backends)
     plan, full = pipeline.checked(request)
@@ -109,7 +111,9 @@ def replaying(
         _check_effects(plan, node, first, nodes, force=force)
         rest, planned = pipeline.checked(msgspec.structs.replace(request, overrides=reused))
         planned = msgspec.structs.replace(planned, plan=_here(rest, node), findings=full.findings)
-        changed = {n: text for n, text in changed_nodes(was, now).items() if n in (node, *first)}
+        changed = {
+            n: text for n, text in changed_nodes(was, now, published(nodes)).items() if n in (node, *first)
+        }
         options = Options(
             run_id=was.run,
             keep=False,

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from petal.app.caching import open_cache
-from petal.app.recording import is_plain, keeping, planned_record, warn
+from petal.app.recording import is_plain, keeping, own_files, planned_record, warn
 from petal.app.reuse import NEW, Walk, once_nodes, unknown
 from petal.data.cache import Cache
 from petal.data.home import Home
@@ -24,7 +24,17 @@ from petal.execution.pool_files import sweep as sweep_pools
 from petal.execution.result import NodeResult
 from petal.execution.stored import Reused
 from petal.metadata.history import History, records
-from petal.metadata.standing import Standing, Standings, behind, changed_files, changed_nodes, lost_nodes
+from petal.metadata.standing import (
+    INSTALLED,
+    READS,
+    Standing,
+    Standings,
+    behind,
+    changed_files,
+    changed_nodes,
+    lost_nodes,
+    published,
+)
 from petal.planning.build import Planned
 from petal.planning.findings import did_you_mean, listing
 from petal.planning.request import Request
@@ -90,7 +100,7 @@ class Resumption:
         self.planned = planned
         self.cache = cache
         self.done = done
-        self.refresh = frozenset(record.request["rerun"])
+        self.refresh = frozenset(record.request["refresh"])
         self.reused = sum(found is not None for found in done.values()) + sum(
             type(given) is Reused for given in planned.plan.overrides.values()
         )
@@ -149,11 +159,13 @@ def resuming(
         request = asked_again(was.request, asked, force=wishes.force)
         plan, full = pipeline.checked(request)
         record = planned_record(run, next_number(home.runs), full, request, pipeline.file, was=was)
+        record = with_finer_code(plan, was, record)
         _check_names(plan, wishes)
         record.request["rerun"], record.request["assumed"] = sorted(wishes.rerun), sorted(wishes.assume_done)
-        _check_changes(was, record, force=wishes.force)
+        record.request["refresh"] = sorted(wishes.rerun.union(was.request.get("refresh", ())))
         batched = [n.id for n in plan.nodes if n.policies is not None and n.policies.batch is not None]
         before = Standings(batched).read(events)
+        _check_changes(was, record, before.nodes, force=wishes.force)
         _check_repeated(plan, was, record, before.nodes, wishes)
         cache = open_cache(home, request.environment, warn)
         if cache is not None:
@@ -284,8 +296,37 @@ def _check_names(plan: Plan, wishes: Wishes) -> None:
         raise UsageError(f"{listing(sorted(both))} can either run again or be assumed to be done")
 
 
-def _check_changes(was: RunPlanned, now: RunPlanned, *, force: bool) -> None:
-    changed, gone = changed_nodes(was, now), lost_nodes(was, now)
+def with_finer_code(plan: Plan, was: RunPlanned, now: RunPlanned) -> RunPlanned:
+    """Return what is planned, where the nodes that a change of the user's files does not matter to keep their digest."""
+    changed = changed_files(was, now)
+    if not changed:
+        return now
+    from petal.app.code_changes import CodeChanges
+
+    changes = CodeChanges(
+        was.request.get("sources", {}), now.request.get("sources", {}), own_files(plan), changed
+    )
+    old = {node.id: node.code or "" for node in was.nodes}
+    refs = {node.id: plan.operators[node.operator].ref for node in plan.nodes}
+    matter: dict[str, bool] = {}
+    nodes = []
+    for node in now.nodes:
+        kept = old.get(node.id, "")
+        if kept not in ("", node.code) and not any(c.startswith(INSTALLED) for c in (kept, node.code or "")):
+            name = refs[node.id].partition(":")[2].partition(".")[0]
+            if name not in matter:
+                matter[name] = changes.matter_to(name)
+            if not matter[name]:
+                node = msgspec.structs.replace(node, code=kept)
+        nodes.append(node)
+    return msgspec.structs.replace(now, nodes=tuple(nodes))
+
+
+def _check_changes(was: RunPlanned, now: RunPlanned, nodes: Mapping[str, Standing], *, force: bool) -> None:
+    changed, gone = changed_nodes(was, now, published(nodes)), lost_nodes(was, now)
+    for name, what in list(changed.items()):
+        if what.startswith(READS) and not any(_is_done(nodes, n) for n in behind(now.nodes, [name])):
+            del changed[name]  # nothing has come of what the file was
     if force or not (changed or gone):
         return
     told = [f"`{name}` {what}" for name, what in changed.items()] + [f"`{name}` is gone" for name in gone]
@@ -295,8 +336,8 @@ def _check_changes(was: RunPlanned, now: RunPlanned, *, force: bool) -> None:
         files += f"\nPetal was {was.petal} and is {now.petal}"
     raise ResumeError(
         f"the pipeline has changed since run {was.run} was stopped:\n" + "\n".join(told[:10]) + more + files,
-        hint="undo the change, or run afresh; `--force` runs what has changed and all behind it again, "
-        "and keeps the rest",
+        hint="to go on with the change, give `--force`: it runs what has changed and all behind it again, and keeps "
+        "the rest; or undo the change, or run afresh",
         code="resume-changed",
     )
 
@@ -305,7 +346,11 @@ def _check_repeated(
     plan: Plan, was: RunPlanned, now: RunPlanned, nodes: Mapping[str, Standing], wishes: Wishes
 ) -> None:
     """A node that must not run twice does not do so just because it is behind one that runs again."""
-    afresh = behind(now.nodes, {*wishes.rerun, *changed_nodes(was, now)}) - wishes.rerun - wishes.assume_done
+    afresh = (
+        behind(now.nodes, {*wishes.rerun, *changed_nodes(was, now, published(nodes))})
+        - wishes.rerun
+        - wishes.assume_done
+    )
     once = once_nodes(plan)
     names = [n.id for n in plan.nodes if n.id in afresh & once and nodes.get(n.id, NEW).ran]
     if names:
@@ -315,6 +360,11 @@ def _check_repeated(
             names,
             [name for name in names if name not in needed],
         )
+
+
+def _is_done(nodes: Mapping[str, Standing], name: str) -> bool:
+    known = nodes.get(name, NEW)
+    return known.returned or known.assumed
 
 
 def _rows(nodes: Mapping[str, Standing], name: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from petal.data.cache import Cache, Entry
     from petal.data.home import Home
     from petal.spec.plan import Plan
+
+_REMEDY = "see whether the folder can be read and written"
+_FULL = "make room on that disk; `petal cache clear` works without, and removes everything that is cached"
 
 
 @click.group("cache", short_help="List, explain, verify and clear cached outputs.")
@@ -87,7 +91,7 @@ def explain(
     if node is not None:
         _check_node(plan, node)
     place = home_beside(file, home)
-    if place.cache.is_dir():
+    if place.has(place.cache / "cache.db"):
         with _opened(place) as cache:
             verdicts = judge(plan, planned.operators, cache)
     else:
@@ -172,7 +176,8 @@ class _opened:
         assert self._cache is not None
         self._cache.close()
         if self._cache.problem is not None and kind is None:
-            raise EnvironmentNotReady(self._cache.problem, hint="see whether the folder can be written")
+            full = os.strerror(errno.ENOSPC) in self._cache.problem
+            raise EnvironmentNotReady(self._cache.problem, hint=_FULL if full else _REMEDY)
 
 
 def _check_node(plan: Plan, name: str) -> None:

@@ -74,7 +74,7 @@ def _verdicts(plan: Plan, planned: Planned, home: Home) -> dict[str, Verdict]:
         return {}
     from petal.app.caching import judge, open_cache
 
-    cache = open_cache(home, os.environ, lambda _: None) if (home.cache / "cache.db").exists() else None
+    cache = open_cache(home, os.environ, lambda _: None) if home.has(home.cache / "cache.db") else None
     try:
         return judge(plan, planned.operators, cache)
     finally:

@@ -30,7 +30,9 @@ from petal.code.definitions import (
     shape,
     text_of,
 )
+from petal.code.edited import is_edited
 
+_Defined = FunctionType | type | ModuleType
 #: Characters of the text of a value that are kept as they are.
 _SHORT = 80
 #: The version of a package that is not installed here.
@@ -44,11 +46,13 @@ class Fingerprint(Struct, frozen=True):
         digest: Stands for all parts.
         parts: What it is made of: definitions and values by name, packages with their versions.
         problems: What it could not look into, in whole sentences; with one, it may stay the same after an edit.
+        edited: What is not what its file says any more, in whole sentences: the digest is that of the file.
     """
 
     digest: str
     parts: dict[str, str]
     problems: list[str]
+    edited: list[str]
 
 
 def fingerprint(target: Any) -> Fingerprint:
@@ -60,7 +64,7 @@ def fingerprint(target: Any) -> Fingerprint:
     walk = _Walk()
     walk.start(target)
     text = json.dumps(sorted(walk.parts.items()))
-    return Fingerprint(_hashed(text, 32), walk.parts, walk.problems)
+    return Fingerprint(_hashed(text, 32), walk.parts, walk.problems, walk.edited)
 
 
 def differences(mine: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
@@ -90,6 +94,7 @@ class _Walk:
     def __init__(self) -> None:
         self.parts: dict[str, str] = {}
         self.problems: list[str] = []
+        self.edited: list[str] = []
         self._constants = Constants(self._follow)
         self._names: dict[int, str] = {}
         self._held: list[Any] = []  # or an id() could be another's
@@ -167,6 +172,7 @@ class _Walk:
             names: list[tuple[str, ...]] = [(n,) for n in _names_in(code) if n in namespace]
             self._globals(name, names, namespace, None)
             return
+        self._compare(name, function, node, namespace)
         self._definition(name, node, namespace, text)
 
     def _values_of(self, name: str, function: FunctionType) -> None:
@@ -191,6 +197,7 @@ class _Walk:
         text = text_of(namespace)
         node = text.class_(kind.__qualname__) if text is not None else None
         if text is not None and node is not None:
+            self._compare(name, kind, node, namespace)
             self._definition(name, node, namespace, text)
             self._methods(name, kind, text)
             return
@@ -220,7 +227,15 @@ class _Walk:
         elif text is None:
             self.problems.append(f"the source of module `{name}` cannot be read")
         else:
+            self._compare(name, module, text.tree, vars(module))
             self.parts[name] = _hashed(shape(text.tree))
+
+    def _compare(
+        self, name: str, found: _Defined, node: Node | ast.Module, namespace: Mapping[str, Any]
+    ) -> None:
+        """Note what was edited after it was imported: its text says what the next process will run, not this one."""
+        if is_edited(found, node, namespace):
+            self.edited.append(f"`{name}` has been changed on disk since it was imported")
 
     def _definition(self, name: str, node: Node, namespace: Mapping[str, Any], text: Text) -> None:
         ours: list[ast.expr] = []

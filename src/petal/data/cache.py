@@ -269,9 +269,13 @@ class Cache:
             pipeline: The pipeline's name.
         """
         if node is None and pipeline is None:
-            count = sum(name.startswith(_OUTPUT) for name in self._keys())
-            self._guarded(self._store.clear)
-            return count
+            count = None
+            with contextlib.suppress(
+                OSError
+            ):  # a full disk: then what is there can be removed, and not be listed
+                count = sum(name.startswith(_OUTPUT) for name in self._store.keys())  # noqa: SIM118 (no dictionary)
+            removed: int = self._guarded(self._store.clear) or 0
+            return removed if count is None else count
         chosen = [
             entry.key
             for entry in self.entries()
@@ -363,7 +367,10 @@ class Cache:
     def _tidy(self) -> None:
         """Remove what processes that were killed have left: files in the making, and locks that nobody holds."""
         sweep(str(self._folder))
-        for path in self._folder.glob("*.lock"):
+        locks: list[Path] = []
+        with contextlib.suppress(OSError):  # a folder that is closed to us has nothing of ours
+            locks += self._folder.glob("*.lock")
+        for path in locks:
             with contextlib.suppress(OSError):
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
                 try:

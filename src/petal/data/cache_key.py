@@ -193,7 +193,7 @@ def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 def _code(target: Any) -> tuple[dict[str, str], list[str]]:
     found = fingerprint(target)
-    return {f"code {name}": text for name, text in found.parts.items()}, found.problems
+    return {f"code {name}": text for name, text in found.parts.items()}, found.problems + found.edited
 
 
 def _shown(text: str) -> str:

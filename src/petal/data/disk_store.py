@@ -29,6 +29,8 @@ LIMIT = 10 << 30
 _PATIENCE = 30.0
 _LOCK = ".lock"
 _MOST_USED = 1000
+#: Bytes without which SQLite cannot work: a few pages, and the index of its log.
+_LEAST = 64 << 10
 #: Values that are put before it is seen to that all fits; or those that make up a hundredth of the limit.
 _PUTS = 64
 _FOLDER = re.compile(r"[0-9a-f]{2}")
@@ -112,14 +114,19 @@ class DiskStore:
         return StoreStats(entries, size, self.limit)
 
     def clear(self) -> int:
-        """Forget everything, files without a value included."""
+        """Forget everything, files without a value included; also where SQLite cannot write, as on a full disk."""
 
         def empty(database: Database) -> int:
             count = sum(database.drop(row) for row, _ in database.rows())
             self._sweep(database, 0.0)
             return count
 
-        return self._do(empty)
+        try:
+            return self._do(empty)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EIO):
+                raise
+        return self._remove()
 
     def tidy(self) -> int:
         """Remove files that belong to no value, as a process leaves that is killed; return how many."""
@@ -151,7 +158,7 @@ class DiskStore:
                     raise
                 except sqlite3.Error as error:
                     if last or not _is_damage(error):
-                        raise _as_os_error(error) from error
+                        raise _as_os_error(error, self.folder) from error
                 except Exception as error:
                     _raise_if_busy(error)
                     raise
@@ -217,6 +224,21 @@ class DiskStore:
                 (self.folder / rest).unlink(missing_ok=True)
             for folder in self._folders():
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _remove(self) -> int:
+        """Remove the files themselves; return how many values had one. Who has the database open goes on with its own."""
+        with self._lock:
+            database, self._database = self._database, None
+            if database is not None:
+                with contextlib.suppress(Exception):
+                    database.close()
+            with self._alone():
+                count = sum(1 for folder in self._folders() for _ in folder.glob("*/*.val"))
+                for folder in self._folders():
+                    shutil.rmtree(folder, ignore_errors=True)
+                for path in self.folder.glob("cache.db*"):
+                    path.unlink(missing_ok=True)
+            return count
 
     def _is_damaged(self, path: Path) -> bool:
         """Look through the database; one that is not there is not damaged."""
@@ -329,7 +351,7 @@ def _is_damage(error: sqlite3.Error) -> bool:
     )
 
 
-def _as_os_error(error: sqlite3.Error) -> OSError:
+def _as_os_error(error: sqlite3.Error, folder: Path) -> OSError:
     numbers = {
         sqlite3.SQLITE_FULL: errno.ENOSPC,
         sqlite3.SQLITE_READONLY: errno.EROFS,
@@ -339,7 +361,14 @@ def _as_os_error(error: sqlite3.Error) -> OSError:
         sqlite3.SQLITE_PERM: errno.EACCES,
     }
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return OSError(numbers.get(code, errno.EIO), str(error))
+    number = numbers.get(code, errno.EIO)
+    with contextlib.suppress(OSError):
+        disk = os.statvfs(folder)
+        if (
+            number == errno.EIO and disk.f_bavail * disk.f_frsize < _LEAST
+        ):  # SQLite says only that it could not write
+            number = errno.ENOSPC
+    return OSError(number, str(error))
 
 
 def _sync(path: Path) -> None:

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Final
 
 from petal.data.files import write_text
-from petal.errors import EnvironmentNotReady
+from petal.errors import EnvironmentNotReady, UsageError
 
 NAME: Final = ".petal"
 VARIABLE: Final = "PETAL_HOME"
 _REMEDY: Final = f"name another folder with `--home` or ${VARIABLE}"
+#: What a home always has, and all that Petal puts at its top.
+_SIGNS: Final = frozenset({"runs", "cache"})
+_OWN: Final = _SIGNS | {"spill", ".gitignore"}
 
 
 class Home:
@@ -29,9 +32,17 @@ class Home:
         runs: Where the journals are, one file per run.
         cache: Where the cache is.
         spill: Where streams that outgrow memory are put down.
+
+    Raises:
+        UsageError: The name is empty, which would stand for the current folder.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not os.fspath(path):
+            raise UsageError(
+                "the name of the folder of state is empty",
+                hint=f"name one, as in `--home ./{NAME}`, or leave `--home` out",
+            )
         self.path = Path(path).expanduser().absolute()
         self.runs = self.path / "runs"
         self.cache = self.path / "cache"
@@ -41,16 +52,17 @@ class Home:
         """Make the folder, where it is not there, and see that it can be used and is the user's own (F07, F81).
 
         Raises:
-            EnvironmentNotReady: It cannot be written, or others could change what is in it.
+            EnvironmentNotReady: It cannot be written, others could change what is in it, or it holds other things.
         """
         try:
             self._make(self.path)
             self.check()
+            shared = self._is_shared()
             for folder in (self.runs, self.cache, self.spill):
                 self._make(folder)
             if not os.access(self.runs, os.W_OK | os.X_OK):
                 raise OSError(_reason(self.runs), os.strerror(_reason(self.runs)))
-            if not (self.path / ".gitignore").exists():
+            if not shared and not (self.path / ".gitignore").exists():
                 write_text(self.path / ".gitignore", "*\n")
         except EnvironmentNotReady:
             raise
@@ -84,6 +96,40 @@ class Home:
                 f"{str(self.path)!r} can be written by others, who could change what is in it",
                 f"run `chmod 700 {self.path}`, or {_REMEDY}",
             )
+        if not os.access(self.path, os.R_OK | os.X_OK):
+            raise self._closed(self.path)
+
+    def has(self, path: Path) -> bool:
+        """Say whether something is there beneath the folder.
+
+        Raises:
+            EnvironmentNotReady: The folder cannot be looked into.
+        """
+        try:
+            return path.exists()
+        except PermissionError as error:
+            self.check()  # which knows more of why
+            raise self._closed(path.parent) from error
+
+    def _closed(self, folder: Path) -> EnvironmentNotReady:
+        reason = os.strerror(errno.EACCES)
+        return _refused(f"cannot read {str(folder)!r}: {reason}", f"run `chmod 700 {folder}`, or {_REMEDY}")
+
+    def _is_shared(self) -> bool:
+        """Say whether things of others are in it too, which git must go on to see.
+
+        Raises:
+            EnvironmentNotReady: They are all that is in it: it is no home, but most likely somebody's project.
+        """
+        found = {one.name for one in self.path.iterdir()}
+        if found <= _OWN:
+            return False
+        if found.isdisjoint(_SIGNS):
+            raise _refused(
+                f"{str(self.path)!r} is no folder of state: it holds other files, and no run of Petal",
+                f"name a folder of its own, which Petal makes, as in `--home {self.path / NAME}`",
+            )
+        return True
 
     @staticmethod
     def _make(folder: Path) -> None:
@@ -120,7 +166,7 @@ def find_home(start: str | os.PathLike[str], environment: Mapping[str, str]) -> 
         The first that is there, None where there is none.
 
     Raises:
-        EnvironmentNotReady: It is there, and others could change what is in it.
+        EnvironmentNotReady: It is there, and it cannot be read, or others could change what is in it.
     """
     named = environment.get(VARIABLE)
     if named:
@@ -129,7 +175,7 @@ def find_home(start: str | os.PathLike[str], environment: Mapping[str, str]) -> 
         place = Path(start).absolute()
         homes = [Home(folder / NAME) for folder in (place, *place.parents)]
     for home in homes:
-        if home.runs.is_dir() or home.cache.is_dir():
+        if any(home.has(folder) and folder.is_dir() for folder in (home.runs, home.cache)):
             home.check()
             return home
     return None

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import contextmanager
 from functools import cached_property
@@ -332,11 +332,16 @@ def answer_of(session: BackendSession, future: Future[Reply], stop: list[Any]) -
 
     Raises:
         Stopped: It is being stopped.
+        TaskLost: It was taken back before a worker had it.
     """
     try:
         while True:
             try:
                 return future.result(_PATIENCE)
+            except CancelledError:
+                if stop:
+                    raise Stopped from None
+                raise TaskLost("it was stopped before a worker had it") from None
             except NotYet:
                 if future.done():
                     raise

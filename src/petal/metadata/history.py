@@ -333,7 +333,8 @@ class _Reader:
                 self._unfinished(node)
         self._ended, run.status = False, "died"
         run.pipeline, run.file, run.folder = event.pipeline, event.file, event.folder
-        run.request, run.pid, run.host = event.request, event.pid, event.host
+        run.request = {name: value for name, value in event.request.items() if name != "sources"}
+        run.pid, run.host = event.pid, event.host
         run.petal, run.python = event.petal, event.python
         for planned in event.nodes:
             node = self._node(planned.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ from petal.spec.event import (
 
 #: What starts the code digest of an operator that is installed, and not the user's own file.
 INSTALLED: Final = "petal "
+#: What starts the sentence of a node whose files have changed.
+READS: Final = "reads "
 
 
 class Standing(Struct):
@@ -90,7 +93,9 @@ class Standings:
 
     def _plan(self, event: RunPlanned) -> None:
         if self.planned is not None:
-            afresh = set(event.request.get("rerun", ())) | set(changed_nodes(self.planned, event))
+            afresh = set(event.request.get("rerun", ())) | set(
+                changed_nodes(self.planned, event, published(self.nodes))
+            )
             for name in behind(event.nodes, afresh):
                 self.nodes[name] = Standing()
         for name in event.request.get("assumed", ()):
@@ -118,8 +123,16 @@ class Standings:
                 node.since = None
 
 
-def changed_nodes(before: RunPlanned, now: RunPlanned) -> dict[str, str]:
-    """Say of each node whose code, configuration or place in the pipeline has changed, what of it; by id."""
+def changed_nodes(
+    before: RunPlanned, now: RunPlanned, written: Collection[str] = frozenset()
+) -> dict[str, str]:
+    """Say of each node whose code, configuration, files or place in the pipeline have changed, what of it; by id.
+
+    Args:
+        before: What was planned.
+        now: What is planned.
+        written: Files that the run itself has published, which may be others than before.
+    """
     files = changed_files(before, now)
     old = {node.id: node for node in before.nodes}
     found: dict[str, str] = {}
@@ -135,6 +148,10 @@ def changed_nodes(before: RunPlanned, now: RunPlanned) -> dict[str, str]:
             found[node.id] = "has other parameters or policies"
         elif _has_other_code(was.code or "", node.code or "", bool(files)):
             found[node.id] = "has other code"
+        else:
+            files_read = _changed_reads(was, node, written)
+            if files_read:
+                found[node.id] = f"{READS}{', '.join(files_read)}, which changed"
     return found
 
 
@@ -161,7 +178,22 @@ def behind(nodes: Iterable[PlannedNode], names: Iterable[str]) -> set[str]:
     return found
 
 
+def published(nodes: Mapping[str, Standing]) -> set[str]:
+    """Return the files that nodes have published, links followed."""
+    return {target.path for node in nodes.values() for target in node.targets}
+
+
+def _changed_reads(was: PlannedNode, now: PlannedNode, written: Collection[str]) -> list[str]:
+    """Name the files that a node reads and that are not as they were, but for those that the run has written."""
+    found = []
+    for path, stamp in (was.reads or {}).items():
+        made_meanwhile = not stamp and bool(was.inputs or was.after)  # by a node before it, as it may be
+        changed = (now.reads or {}).get(path, stamp) != stamp and not made_meanwhile
+        if changed and os.path.realpath(path) not in written:
+            found.append(path)
+    return found
+
+
 def _has_other_code(was: str, now: str, other_files: bool) -> bool:
-    if was.startswith(INSTALLED) or now.startswith(INSTALLED):
-        return was != now
-    return other_files
+    installed = was.startswith(INSTALLED) or now.startswith(INSTALLED)
+    return was != now and (installed or other_files)

@@ -15,6 +15,7 @@ from petal.planning.findings import Findings
 from petal.planning.request import Request
 from petal.planning.values import file_use
 from petal.spec.crossing import undecodable
+from petal.spec.diagnostic import Severity
 from petal.spec.operator import OperatorSpec, Output
 from petal.spec.plan import Constant, FromNode, Resolved, stream_ports
 from petal.spec.policy import Cache, Effects
@@ -53,6 +54,7 @@ def settle_caching(drafts: Sequence[Draft], request: Request, findings: Findings
         if problem is None:
             if policies.cache.depends_on:
                 draft.policies = replace(policies, cache=_located(draft, policies.cache, policies))
+                _warn_of_missing(draft, policies.cache.depends_on, draft.policies, findings)
         elif policies.origins["cache"] in ("defaults", "cache_io"):
             origins = {**policies.origins, "cache": f"{policies.origins['cache']}, but {problem.in_short}"}
             draft.policies = replace(policies, cache=None, origins=origins)
@@ -175,6 +177,22 @@ def _unwritable(draft: Draft, spec: OperatorSpec, drafts: Sequence[Draft]) -> It
 
 def _of_output(output: Output) -> str | None:
     return None if output.seen.adapter is not None else undecodable(output.annotation, output.seen)
+
+
+def _warn_of_missing(draft: Draft, names: Sequence[str], policies: Resolved, findings: Findings) -> None:
+    """Say which files are not there: most likely they are misspelt, and an edit of what is meant would go unnoticed."""
+    assert policies.cache is not None
+    at = (*draft.path, "cache") if policies.origins["cache"] == "node" else draft.path
+    for name, path in zip(names, policies.cache.depends_on, strict=True):
+        if not os.path.lexists(path):
+            findings.add(
+                draft.scope.place,
+                at,
+                "missing-file",
+                f"`{draft.id}` depends on the file {name!r}, which is not there ({path})",
+                hint="correct the path, which is relative to the file that says it; or make the file",
+                severity=Severity.WARNING,
+            )
 
 
 def _located(draft: Draft, cache: Cache, policies: Resolved) -> Cache:

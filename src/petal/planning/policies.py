@@ -15,10 +15,22 @@ from petal.spec.diagnostic import Severity
 from petal.spec.operator import OperatorSpec
 from petal.spec.pipeline import MISSING
 from petal.spec.plan import Resolved
-from petal.spec.policy import NO_POLICIES, POLICY_NAMES, Batch, Cache, Effects, Execution, Policies, Retry
+from petal.spec.policy import (
+    NO_POLICIES,
+    POLICY_NAMES,
+    Batch,
+    Cache,
+    Effects,
+    ErrorKind,
+    Execution,
+    Policies,
+    Retry,
+)
 
 _BARE: dict[str, Any] = {"retry": Retry(), "cache": Cache(), "batch": Batch()}
 _LOCAL = Execution()
+#: The error kinds, by which a retry may call failures.
+_KINDS = tuple(kind.value for kind in ErrorKind)
 
 #: Where a first-party backend comes from.
 KNOWN_BACKENDS = {
@@ -29,6 +41,33 @@ KNOWN_BACKENDS = {
     "celery": "a later version of Petal brings it, as the package petal-celery",
 }
 _LATER = "a later version of Petal runs it; until then remove it, so that nothing is promised and not done"
+
+
+def _exceptions() -> dict[str, set[str]]:
+    """Return the names of all classes of exceptions that are loaded, with the modules that have such.
+
+    What an operator's module imports is among them, once the operator is loaded.
+    """
+    found: set[type[BaseException]] = set()
+    left: list[type[BaseException]] = [BaseException]
+    while left:
+        one = left.pop()
+        if one not in found:
+            found.add(one)
+            left += type.__subclasses__(one)
+    names: dict[str, set[str]] = {}
+    for one in found:
+        names.setdefault(one.__name__, set()).add(one.__module__)
+    return names
+
+
+def _meant(name: str, known: dict[str, set[str]], module: str) -> str | None:
+    """Say which failure a name may mean: first of those of Python, of Petal and of an operator's module."""
+    near = [one for one, modules in known.items() if modules & {"builtins", "petal.errors", module}]
+    short = name.rpartition(".")[2]
+    if short != name:
+        return f"a class is named without its module: write `{short}`"
+    return did_you_mean(short, [*_KINDS, *near]) or did_you_mean(short, known)
 
 
 def default_effects(spec: OperatorSpec) -> Effects:
@@ -161,6 +200,27 @@ class PolicyResolver:
         again = resolved.retry is not None and resolved.retry.max_attempts > 1
         if again and resolved.effects is Effects.ONCE and draft.op is not None:
             self._warn_of_retry(draft, resolved.origins["retry"])
+        if resolved.retry is not None and draft.op is not None and not execution.speaks_json:
+            self._warn_of_names(draft, resolved.retry, resolved.origins["retry"])
+
+    def _warn_of_names(self, draft: Draft, retry: Retry, origin: str) -> None:
+        """S5.5: say which names nothing has that is loaded here; most likely they are misspelt."""
+        for key, names in (("retry_on", retry.retry_on), ("abort_on", retry.abort_on)):
+            others = [(i, name) for i, name in enumerate(names) if name not in _KINDS]
+            known = _exceptions() if others else {}
+            for i, name in others:
+                if name in known:
+                    continue
+                whose = "" if origin == "defaults" else f" (of `{draft.id}`)"
+                self._findings.add(
+                    draft.scope.place,
+                    (*self._path(draft, "retry", origin), key, i),
+                    "unknown-exception",
+                    f"`{key}`{whose} names `{name}`, which is neither an error kind nor an exception that is loaded",
+                    hint=_meant(name, known, getattr(draft.op and draft.op.target, "__module__", ""))
+                    or f"error kinds are {listing(_KINDS)}; a class of exception must be imported by the operator's module",
+                    severity=Severity.WARNING,
+                )
 
     def _warn_of_retry(self, draft: Draft, origin: str) -> None:
         """S5.5: what is known to have failed may be asked for again, also where it may have begun to take effect."""

@@ -124,6 +124,12 @@ _WIRING: Final = {
         "Values are written and read back by the types that annotations declare, never by pickle.",
         "Annotate it with a type that can be read back, such as a dataclass, TypedDict or frame; or remove `cache`.",
     ),
+    "missing-file": Code(
+        Severity.WARNING,
+        "A node's cached output depends on a file that is not there.",
+        "The path is misspelt, or relative to another folder: then an edit of the file that is meant goes unnoticed.",
+        "Correct the path under `depends_on`, which is relative to the file that says it; or make the file.",
+    ),
     "bad-batch": _error(
         "A node is to run in batches, but its work cannot be cut into calls whose rows are put together again.",
         "A sink, an operator that gives one value, or one that looks at all rows together would give another result.",
@@ -134,6 +140,12 @@ _WIRING: Final = {
         "A node is tried again when it fails, and a second execution of it may do harm.",
         "It is declared `effects: once`, or returns nothing and does not say, and an attempt that failed may have done part of it.",
         "Write `effects: idempotent` or `pure` if a second execution does no harm, or `retry: false`.",
+    ),
+    "unknown-exception": Code(
+        Severity.WARNING,
+        "A name under `retry_on` or `abort_on` is neither an error kind nor a class of exception that is loaded here.",
+        "No failure may ever have that name, and what was to be tried again would not be.",
+        "Correct the name: a class is named without its module. It may stay if the operator imports it only when it runs.",
     ),
     "unknown-operator": _error(
         "No operator has the name that a node gives as its `type`.",

@@ -117,6 +117,7 @@ class PlannedNode(Struct, frozen=True, gc=False, omit_defaults=True):
         effects: ``pure``, ``idempotent`` or ``once``.
         code: Digest of its code, None where it is not known.
         config: Digest of its parameters and policies, None where it is not known.
+        reads: What the files were like that it reads, by path; None where it reads none.
     """
 
     id: str
@@ -127,6 +128,7 @@ class PlannedNode(Struct, frozen=True, gc=False, omit_defaults=True):
     effects: str = "pure"
     code: str | None = None
     config: str | None = None
+    reads: dict[str, str] | None = None
 
 
 class RunPlanned(Event, frozen=True):
@@ -138,8 +140,9 @@ class RunPlanned(Event, frozen=True):
         file: The pipeline's file, None for one made in Python.
         folder: The folder that the run was started in.
         request: What was asked for: parameters, settings, inputs, targets, backends; ``code`` has the digests of the
-            user's files, ``lost`` names the values that are not recorded as they are, ``rerun`` and ``assumed`` the
-            nodes that a resumed run was told to run again, or to take as done.
+            user's files and ``sources`` their text, ``lost`` names the values that are not recorded as they are, ``rerun`` and ``assumed`` the
+            nodes that a resumed run was told to run again, or to take as done, ``refresh`` those whose cached output is
+            not used, ``""`` for all.
         nodes: The nodes, in the order of the plan.
         petal: Petal's version.
         python: Python's version.

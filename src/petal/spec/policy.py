@@ -142,6 +142,8 @@ def seconds(value: object) -> float:
 
 def duration_text(value: float) -> str:
     """Write a duration in seconds the short way that :func:`seconds` reads back."""
+    if value < 0.1:
+        return f"{value * 1000:g}ms"
     if value < 1 or value != int(value):
         return f"{value:g}s"
     left, text = int(value), ""
