@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from petal.data.files import write_text
+from petal.data.publishing import sweep
 from petal.errors import EnvironmentNotReady, UsageError
 
 NAME: Final = ".petal"
@@ -122,6 +123,10 @@ class Home:
             EnvironmentNotReady: They are all that is in it: it is no home, but most likely somebody's project.
         """
         found = {one.name for one in self.path.iterdir()}
+        if found <= _OWN:
+            return False
+        sweep(str(self.path))  # what is left of a run that was killed while it made the home
+        found = {one.name for one in self.path.iterdir() if not one.name.startswith("..gitignore.petal-")}
         if found <= _OWN:
             return False
         if found.isdisjoint(_SIGNS):
