@@ -67,6 +67,13 @@ def without_cleanup() -> None:
         kind.abort = kind.abandon = lambda _: None  # type: ignore[method-assign]
 
 
+def without_whole() -> None:
+    """Let a signal cut the writer's steps in two."""
+    from petal.data.whole import Whole
+
+    Whole.then = lambda _, act: act()  # type: ignore[method-assign]
+
+
 def without_verification() -> None:
     """Serve what the cache holds without a look at its digest."""
     from petal.data import artifact
@@ -104,5 +111,6 @@ WITHOUT = {
     "proof": without_proof,
     "sweep": without_sweep,
     "cleanup": without_cleanup,
+    "whole": without_whole,
     "verification": without_verification,
 }

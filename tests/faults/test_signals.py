@@ -234,3 +234,60 @@ def test_without_a_cleanup_a_stopped_run_leaves_its_temporary_files(tmp_path):
     finally:
         process.end()
     assert left_behind(folder, CASES[CASE].targets)
+
+
+#: A run that hears a signal right after a step of its writer, between two instructions of Python.
+_CUT = """
+import fcntl, os, signal, sys
+from petal import Context, Pipeline, open_output, operator
+from petal.data import busy, publishing
+from tests.faults.mutants import WITHOUT
+
+@operator
+def writes(context: Context) -> None:
+    module, name = {step!r}.split(".")
+    place = dict(os=os, fcntl=fcntl)[module]
+    real = getattr(place, name)
+    def step(*given, **named):
+        found = real(*given, **named)
+        if place.__dict__[name] is step:
+            setattr(place, name, real)
+            signal.raise_signal(signal.SIGINT)
+        return found
+    setattr(place, name, step)
+    with open_output("target", context) as file:
+        file.write(b"new")
+
+if {without!r} != "None":
+    WITHOUT[{without!r}]()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+Pipeline.of(writes).run()
+"""
+
+
+def cut(folder: Path, step: str, without: str | None = None) -> list[str]:
+    """Interrupt a run right after a step of its writer; return what it leaves behind."""
+    folder.mkdir()
+    (folder.parent / "tmp").mkdir(exist_ok=True)
+    (folder / "target").write_text("old")
+    script = folder.parent / f"{folder.name}.py"
+    script.write_text(_CUT.format(step=step, without=str(without)))
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == -signal.SIGINT, done.stderr
+    assert "stopped by SIGINT" in done.stderr
+    assert (folder / "target").read_text() == "old"
+    return left_behind(folder, ("target",))
+
+
+@pytest.mark.parametrize("step", ["os.open", "fcntl.flock", "os.fstat", "os.pwrite", "os.dup", "os.fdopen"])
+def test_a_signal_right_after_a_step_of_the_writer_leaves_nothing(tmp_path, step):
+    """What has just come to be is noted before the signal is heard, so that it is removed."""
+    assert cut(tmp_path / "run", step) == []
+
+
+def test_a_signal_that_cuts_a_step_of_the_writer_in_two_leaves_a_lock(tmp_path):
+    """The positive control: heard at once, the signal leaves what nobody has noted yet."""
+    assert cut(tmp_path / "run", "fcntl.flock", without="whole") == ["the lock of target"]

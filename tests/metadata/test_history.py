@@ -218,11 +218,14 @@ def test_a_living_run_is_never_pruned(home):
 
 def test_a_run_in_many_prunes_at_its_end(home, monkeypatch):
     """Seam A: the cheap way to keep the folder small."""
+    from petal import Pipeline
+    from petal.app import recording
     from petal.metadata import history as histories
 
     pruned: list[int] = []
     monkeypatch.setattr(histories.History, "prune", lambda self: pruned.append(1))
-    history = History(home)
-    for number in range(1, 101):
-        history.tidy(number)
-    assert len(pruned) == 3
+    numbers = iter((31, 32, 33, 64))
+    monkeypatch.setattr(recording, "next_number", lambda _: next(numbers))
+    for _ in range(4):
+        Pipeline.of(lambda: 1).run(home=home.path)
+    assert len(pruned) == 2

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from petal.data.codecs import Codecs
 
 #: Old runs are looked for at every so manieth run.
-_SWEEP_EVERY = 50
+_TIDY_EVERY = 32
 #: Bytes of all files of a run beyond which their text is not recorded.
 _LARGEST = 1 << 18
 
@@ -140,7 +140,7 @@ def recording(
     finally:
         with suppress(JournalError):  # the engine has met it, and the run has failed of it
             journal.close()
-        if number % _SWEEP_EVERY == 0:
+        if number % _TIDY_EVERY == 0:
             from petal.metadata.history import History
 
             History(home).prune()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from contextlib import ExitStack, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import Struct
 
 from petal.cli.options import (
+    home_beside,
     home_option,
     open_pipeline,
     open_session,
@@ -134,7 +133,7 @@ def command(
     look = Look(as_json, quiet, log_format, not no_progress, debug)
     _check_resuming(resume, rerun, assume_done, refresh, force=force, dry=dry_run)
     with ExitStack() as stack:
-        place, resumed = _home(file, home), None
+        place, resumed = home_beside(file, home), None
         if resume is None:
             plan, planned = plan_of(pipeline, request)
         else:
@@ -215,15 +214,6 @@ def _check_resuming(
                 "`--refresh NODE` makes a cached output again" if option == "--rerun" else "give `--resume`"
             )
             raise UsageError(f"{option} is for a run that is resumed", hint=hint)
-
-
-def _home(file: str, named: str | None) -> Home:
-    """Return the folder of state: the one that is named, else beside the file (S8.2)."""
-    from petal.data.home import Home, home_for
-
-    if named is not None:
-        return Home(named)
-    return home_for(str(Path(file.partition(".py:")[0]).absolute().parent), os.environ)
 
 
 def _run(

@@ -380,17 +380,6 @@ class Cache:
                 finally:
                     os.close(descriptor)
 
-    def _sweep_locks(self) -> None:
-        """Remove locks whose owners were killed."""
-        for path in self._folder.glob("*.lock"):
-            with contextlib.suppress(OSError):
-                descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink()
-                finally:
-                    os.close(descriptor)
-
     def _say(self, text: str) -> None:
         if self._warn is not None:
             self._warn(text)

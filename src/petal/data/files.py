@@ -16,6 +16,7 @@ from petal.data.busy import Held, hold
 from petal.data.published import described
 from petal.data.publishing import create, failure, is_special, publish, standard_stream, sweep, temporary_of
 from petal.data.unpublished import unpublished
+from petal.data.whole import whole
 from petal.errors import OutputError
 from petal.spec.context import Context
 from petal.spec.event import Target
@@ -82,20 +83,22 @@ class Output:
         self.file: BinaryIO = io.BytesIO()
 
     def open(self) -> BinaryIO:
-        """Create the file. A signal may interrupt anywhere in here: :meth:`abort` knows its name already.
+        """Create the file.
 
         Raises:
             OutputError: It cannot be created, or another run is writing it.
         """
-        if self._run and not self._special:
-            self._held = hold(self.target, self._run)
         try:
-            if self._special:
-                descriptor = os.open(self.target, os.O_WRONLY | os.O_CLOEXEC)
-            else:
-                descriptor = create(self._temporary)
+            if self._special:  # may wait for its reader, and can be stopped meanwhile
+                return self._opened(os.open(self.target, os.O_WRONLY | os.O_CLOEXEC))
+            with whole:
+                if self._run:
+                    self._held = hold(self.target, self._run)
+                return self._opened(create(self._temporary))
         except OSError as error:
             raise failure(self.target, error) from error
+
+    def _opened(self, descriptor: int) -> BinaryIO:
         self._lock = os.dup(descriptor)  # keeps the file locked until the end, whoever closes it
         self.file = os.fdopen(descriptor, "wb", buffering=1 << 20)
         return self.file
@@ -138,8 +141,9 @@ class Output:
         except OSError as error:
             self.abort()
             raise failure(self.target, error) from error
-        self._finished = True
-        self._unlock()
+        with whole:
+            self._finished = True
+            self._unlock()
 
     def hand_over(self) -> Handed | None:
         """Store the file for another process to publish; it stays locked until :meth:`commit` or :meth:`abort`.
@@ -163,13 +167,14 @@ class Output:
 
     def abandon(self) -> None:
         """Drop what was written without closing the file: a thread that hangs may be using it."""
-        if self._finished:
-            return
-        self._finished = True
-        if not self._special:
-            with contextlib.suppress(OSError):
-                os.unlink(self._temporary)  # noqa: PTH108
-        self._unlock()
+        with whole:
+            if self._finished:
+                return
+            self._finished = True
+            if not self._special:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._temporary)  # noqa: PTH108
+            self._unlock()
 
     def let_go(self) -> None:
         """Unlock what another process has published or dropped."""

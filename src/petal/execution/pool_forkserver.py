@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from petal.data.unpublished import unpublished
+from petal.data.whole import whole
 from petal.execution import pool_worker
 from petal.execution.pool_worker import flush, process_control
 
@@ -252,7 +253,11 @@ def _text(file: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
-def _terminated(*_: object) -> NoReturn:
+def _terminated(*_: object) -> None:
+    whole.then(_end)
+
+
+def _end() -> NoReturn:
     # what its threads are writing would stay: they do not see the exception, and SIGKILL follows soon
     unpublished.abandon()
     raise SystemExit(128 + signal.SIGTERM)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from petal.data.whole import whole
 from petal.running.watch import Stopped
 
 
@@ -49,9 +50,12 @@ class Signals:
             signal.pthread_kill(main, signal.SIGALRM)
 
     def _ring(self, _number: int, _frame: FrameType | None) -> None:
+        whole.then(lambda: self._raise(signal.SIGALRM))
+
+    def _raise(self, number: int) -> None:
         if self.raising:
             self.raising = False
-            raise Interrupt(signal.SIGALRM)
+            raise Interrupt(number)
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
@@ -78,6 +82,4 @@ class Signals:
                 os._exit(128 + number)
         self.received = number
         self._on_signal(number)
-        if self.raising:
-            self.raising = False
-            raise Interrupt(number)
+        whole.then(lambda: self._raise(number))

@@ -34,8 +34,6 @@ from petal.spec.memory import without_collection
 #: What is kept where nothing else is asked for: so many runs, and none older than so many seconds.
 KEEP: Final = 1_000
 OLDEST: Final = 90 * 86_400.0
-#: One run in so many looks whether there is something to prune.
-_ONE_IN: Final = 32
 _MOST_NAMED: Final = 5
 #: What a node has come to that was called.
 _RAN: Final = (Status.SUCCEEDED, Status.FAILED, Status.UNKNOWN)
@@ -258,15 +256,6 @@ class History:
             if old and remove_journal(path):
                 removed.append(path.stem)
         return removed
-
-    def tidy(self, number: int) -> None:
-        """Prune at the end of a run, where that run's number says that it is time to; nobody waits for more.
-
-        Args:
-            number: The run's number.
-        """
-        if number % _ONE_IN == 0:
-            self.prune()
 
     def _files(self) -> Iterator[tuple[int, Path]]:
         try:
