@@ -274,7 +274,13 @@ def cut(folder: Path, step: str, without: str | None = None) -> list[str]:
     script.write_text(_CUT.format(step=step, without=str(without)))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        [sys.executable, str(script)], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, str(script)],
+        check=False,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == -signal.SIGINT, done.stderr
     assert "stopped by SIGINT" in done.stderr

@@ -185,8 +185,10 @@ def main() -> NoReturn:
     # Those of 1 MiB and more go back to the system: a quarter less memory in a filter, and no more for a longer file.
     os.environ.setdefault("_RJEM_MALLOC_CONF", "oversize_threshold:1048576")
     _open_closed_streams()
-    code = invoke(sys.argv[1:])
-    code = _flushed(code)
+    try:
+        code = _flushed(invoke(sys.argv[1:]))
+    except KeyboardInterrupt:  # a second one, while the first is told: it ends the process at once
+        os._exit(130)
     if code in (129, 130, 143) and threading.active_count() > 1:
         os._exit(code)  # a thread that cannot be interrupted holds up no exit
     sys.exit(code)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -91,7 +90,9 @@ class Output:
         try:
             if self._special:  # may wait for its reader, and can be stopped meanwhile
                 return self._opened(os.open(self.target, os.O_WRONLY | os.O_CLOEXEC))
-            with whole:
+            with whole.step():
+                if self._finished:  # abandoned meanwhile
+                    raise _stopped(self.target)
                 if self._run:
                     self._held = hold(self.target, self._run)
                 return self._opened(create(self._temporary))
@@ -141,7 +142,7 @@ class Output:
         except OSError as error:
             self.abort()
             raise failure(self.target, error) from error
-        with whole:
+        with whole.step():
             self._finished = True
             self._unlock()
 
@@ -167,7 +168,7 @@ class Output:
 
     def abandon(self) -> None:
         """Drop what was written without closing the file: a thread that hangs may be using it."""
-        with whole:
+        with whole.step():
             if self._finished:
                 return
             self._finished = True
@@ -255,7 +256,6 @@ class Outputs:
         self._held: list[Held] = []
         self._stored: list[Target] | None = None
         self._swept: set[str] = set()
-        self._lock = threading.Lock()
         self._ended = False
 
     @contextlib.contextmanager
@@ -274,12 +274,10 @@ class Outputs:
             self._swept.add(folder)
             sweep(folder)
         output = Output(path, owner=f"{self._owner}-{len(self._open)}-{os.urandom(3).hex()}", run=self._run)
-        with self._lock:
-            late = self._ended
-            if not late:
-                self._open.append(output)
-        if late:
-            raise OutputError(f"cannot write {str(output.target)!r}: the run has been stopped")
+        with whole.step():
+            if self._ended:
+                raise _stopped(output.target)
+            self._open.append(output)
         try:
             yield output.open()
             output.file.flush()
@@ -318,13 +316,23 @@ class Outputs:
         Raises:
             OutputError: Another node of this run, or another run, writes the same file.
         """
-        self._open += handed
+        with whole.step():
+            late = self._ended
+            if not late:
+                self._open += handed
+        if late:
+            for one in handed:
+                one.abort()
+            raise OutputError("nothing more is written: the run has been stopped")
         for one in handed:
             if self._claim is not None:
                 self._claim(one.target)
-            held = hold(Path(one.target), self._run) if self._run else None
-            if held is not None:
-                self._held.append(held)
+            with whole.step():
+                if self._ended:  # and all of it is dropped
+                    return
+                held = hold(Path(one.target), self._run) if self._run else None
+                if held is not None:
+                    self._held.append(held)
 
     def store(self) -> list[Target]:
         """See that all that was written would survive a power loss, before any of it is published.
@@ -383,7 +391,7 @@ class Outputs:
 
     def abort(self) -> None:
         """Drop all."""
-        with self._lock:
+        with whole.step():
             self._ended = True
         for output in self._open:
             output.abort()
@@ -392,10 +400,15 @@ class Outputs:
 
     def abandon(self) -> None:
         """Drop all that a thread which does not stop has opened or will open; safe in a signal handler."""
-        self._ended = True
-        for output in tuple(self._open):
-            output.abandon()
-        self._release()
+        with whole.step():
+            self._ended = True
+            for output in tuple(self._open):
+                output.abandon()
+            self._release()
+
+
+def _stopped(target: Path) -> OutputError:
+    return OutputError(f"cannot write {str(target)!r}: the run has been stopped")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from petal.data.whole import whole
 from petal.errors import OutputError
 
 
@@ -37,9 +38,10 @@ class Unpublished:
 
     def abandon(self) -> None:
         """Drop everything, for good; safe in a signal handler."""
-        self._is_over = True
-        for outputs in tuple(self._all):
-            outputs.abandon()
+        with whole.step():
+            self._is_over = True
+            for outputs in tuple(self._all):
+                outputs.abandon()
 
 
 unpublished: Final = Unpublished()
