@@ -68,12 +68,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Section:
-    """Groups that run interleaved, one table each."""
+    """Groups that run interleaved, one table each; in ``more`` times as many rounds, where a second decides."""
 
     key: str
     title: str
     text: str
     groups: list[Group]
+    more: int = 1
 
 
 #: What a section gives: as in `results.json`.

@@ -176,6 +176,37 @@ def _items(results: Results) -> tuple[str, bool]:
     return f"{memory:.0f} MB", memory <= 300
 
 
+def _trips(results: Results) -> tuple[str, bool]:
+    own, python, loky = (results.figure("pool", "trips", key) for key in ("petal", "python", "loky"))
+    return f"{own:.0f} µs; `ProcessPoolExecutor` {python:.0f}, loky {loky:.0f}", own <= 100
+
+
+def _burns(results: Results) -> tuple[str, bool]:
+    ratio = results.figure("pool", "burns", "petal") / results.figure("pool", "burns", "python")
+    return f"{ratio:.2f}x", ratio <= 1.05
+
+
+def _sent(results: Results) -> tuple[str, bool]:
+    own = results.figure("pool", "large", "petal")
+    return f"{own:.2f} s", own <= 0.5
+
+
+def _recorded(results: Results) -> tuple[str, bool]:
+    own = results.figure("nodes", "recorded", "petal")
+    return f"{own:.1f} µs", own <= 5
+
+
+def _hits(results: Results) -> tuple[str, bool]:
+    own = results.figure("cache", "small", "petal")
+    others = {key: results.figure("cache", "small", key) for key in ("joblib", "hamilton")}
+    return f"{own:.0f} µs; joblib {others['joblib']:.0f}, Hamilton {others['hamilton']:.0f}", own <= 100
+
+
+def _large_hit(results: Results) -> tuple[str, bool]:
+    speed = 0.1048576 / results.figure("cache", "large", "petal")
+    return f"{speed:.2f} GB/s", speed >= 0.8
+
+
 CHECKS: list[Check] = [
     (
         "`petal run` of a pipeline of three nodes, whole process",
@@ -193,4 +224,10 @@ CHECKS: list[Check] = [
     ("64 functions that wait 0.1 s, no pool size given", "≤ 0.13 s", _waits),
     ("diamond over 2 GiB, one branch waits for the other's end", "finishes, ≤ 400 MB", _diamond),
     ("a stream through functions of items", "≤ 300 MB", _items),
+    ("round trip to a worker process", "≤ 100 µs (median)", _trips),
+    ("8 CPU-bound tasks, with the start of the pool", "≤ 1.05x `ProcessPoolExecutor`", _burns),
+    ("100 MB to a worker and back", "≤ 0.5 s", _sent),
+    ("journal and events, per node", "≤ 5 µs", _recorded),
+    ("cached outputs of 100 bytes, per node of a whole run", "≤ 100 µs", _hits),
+    ("a cached output of 100 MiB", "≥ 0.8 GB/s", _large_hit),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import os
 import random
 import socket
 import subprocess
@@ -32,7 +33,7 @@ def run(section: Section, home: Home, rounds: int, seed: int) -> Measured:
     Args:
         section: What to measure.
         home: Where everything is.
-        rounds: How often each case runs, unless it asks for fewer.
+        rounds: How often each case runs, unless it asks for fewer, or the section for more.
         seed: Of the order.
 
     Returns:
@@ -44,7 +45,7 @@ def run(section: Section, home: Home, rounds: int, seed: int) -> Measured:
     runner = _Runner(section, home)
     for group in section.groups:
         runner.prepare(group)
-    order = random.Random(seed)
+    order, rounds = random.Random(seed), rounds * section.more
     for number in range(rounds):
         cases = [(g, c) for g in section.groups for c in g.cases if c.command and number < c.rounds]
         order.shuffle(cases)
@@ -92,6 +93,7 @@ class _Runner:
     def _measure(self, case: Case) -> Sample:
         for path in case.outputs:
             path.unlink(missing_ok=True)
+        os.sync()  # what the case before has written is not this one's to wait for
         with _prefect(self._home, self._environment) if case.server else nullcontext({}) as server:
             return measure(
                 case.command,

@@ -130,6 +130,9 @@ def nodes(home: Home) -> Section:
         "`home=` and a listener to all events."
     )
     groups = [_shape(home, shape) for shape in [*SHAPES, *LARGEST]]
+    recorded = "What journal and events add to each of 10,000 nodes, layered; pairs of runs in one process"
+    case = call(home, "petal", "Petal", "petal", "recorded", "layered_10000")
+    groups.append(Group("recorded", recorded, [case], unit="µs", inside=True, nodes=10_000))
     return Section("nodes", "Overhead per node", text, groups)
 
 
@@ -227,7 +230,7 @@ def filter_log(home: Home) -> Section:
     ]
     text = "Read a log, keep the lines that match `^ERROR` (10 %), write them. The log is in the page cache."
     groups = [on.group("log", "1 GiB", cases), part.group("part", PART, cases_of_part)]
-    return Section("filter", "Filter a log", text, groups)
+    return Section("filter", "Filter a log", text, groups, more=2)
 
 
 def fanout(home: Home) -> Section:
@@ -338,7 +341,13 @@ def pool(home: Home) -> Section:
         ]
 
     groups = [
-        Group("trips", "Round trip of a small task", cases("trips"), unit="µs", inside=True, nodes=TRIPS),
+        Group(
+            "trips",
+            f"Round trip of a small task, the median of {TRIPS:,} in turn",
+            cases("trips"),
+            unit="µs",
+            inside=True,
+        ),
         Group(
             "burns", "8 CPU-bound tasks on 2 cores, with the start of the pool", cases("burns"), inside=True
         ),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 #: How many small outputs there are; of large ones there is one.
-SMALL = 200
+SMALL = 1000
 SIZE = 100 << 20
 #: Calls of the functions: none, where everything is found.
 CALLS: list[int] = []

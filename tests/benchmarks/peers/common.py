@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,17 @@ def timed(name: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     SECONDS[name] = time.perf_counter() - start
+
+
+def in_turn(count: int, call: Callable[[int], int], value: int) -> int:
+    """Call with what the call before returned, and measure the median call."""
+    took = []
+    for _ in range(count):
+        start = time.perf_counter()
+        value = call(value)
+        took.append(time.perf_counter() - start)
+    SECONDS["seconds"] = statistics.median(took)
+    return value
 
 
 def load(module: str) -> tuple[ModuleType, list[FunctionType]]:

@@ -2,17 +2,15 @@
 
 import pool_tasks
 import shapes
-from common import main, timed
+from common import in_turn, main, timed
 from loky import get_reusable_executor
 
 
 def trips() -> int:
     """Call a function that does next to nothing, in turn."""
     pool = get_reusable_executor(max_workers=2)
-    value = pool.submit(pool_tasks.increment, 0).result()
-    with timed("seconds"):
-        for _ in range(pool_tasks.TRIPS):
-            value = pool.submit(pool_tasks.increment, value).result()
+    first = pool.submit(pool_tasks.increment, 0).result()
+    value = in_turn(pool_tasks.TRIPS, lambda v: pool.submit(pool_tasks.increment, v).result(), first)
     pool.shutdown()
     return value
 

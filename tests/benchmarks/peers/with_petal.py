@@ -1,8 +1,14 @@
 """Petal through its Python API. Its pipelines on files are in `petal/`, run by the command `petal`."""
 
+import gc
+import statistics
 import tempfile
+import time
 
-from common import load, main, timed
+from common import SECONDS, load, main, timed
+
+#: Runs without and with a journal, of which the median difference is the figure.
+PAIRS = 9
 
 
 def hello() -> int:
@@ -41,6 +47,26 @@ def nodes_kept(shape: str) -> int:
         with timed("seconds"):
             result = Pipeline.of(*functions).run(home=f"{folder}/home", on_event=told.append)
         return result.check().outputs[functions[-1].__name__]
+
+
+def recorded(shape: str) -> int:
+    """Run a pipeline without and with a journal and a listener, in turn; measure how much longer the second takes."""
+    from petal import Pipeline
+
+    _, functions = load(shape)
+    longer, told = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(PAIRS + 1):  # the first pair imports what it needs
+            seconds = []
+            for given in ({}, {"home": f"{folder}/{number}", "on_event": told.append}):
+                told.clear()
+                gc.collect()
+                start = time.perf_counter()
+                result = Pipeline.of(*functions).run(**given)
+                seconds.append(time.perf_counter() - start)
+            longer.append(seconds[1] - seconds[0])
+    SECONDS["seconds"] = statistics.median(longer[1:])
+    return result.check().outputs[functions[-1].__name__]
 
 
 def waits() -> int:

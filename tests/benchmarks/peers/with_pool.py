@@ -2,7 +2,7 @@
 
 import pool_tasks
 import shapes
-from common import main, timed
+from common import in_turn, main, timed
 
 from petal.execution.pool import Pool
 
@@ -28,11 +28,12 @@ def _pool() -> Pool:
 def trips() -> int:
     """Call a function that does next to nothing, in turn."""
     with _pool() as pool:
-        value = int(pool.submit(Message(b"increment 0")).result().header)
-        with timed("seconds"):
-            for _ in range(pool_tasks.TRIPS):
-                value = int(pool.submit(Message(b"increment %d" % value)).result().header)
-    return value
+        first = int(pool.submit(Message(b"increment 0")).result().header)
+
+        def trip(value: int) -> int:
+            return int(pool.submit(Message(b"increment %d" % value)).result().header)
+
+        return in_turn(pool_tasks.TRIPS, trip, first)
 
 
 def burns() -> int:

@@ -3,7 +3,7 @@
 import re
 from contextlib import ExitStack
 
-from common import PATTERNS, load, main, needs, timed
+from common import PATTERNS, in_turn, load, main, needs, timed
 
 
 def hello() -> int:
@@ -112,11 +112,8 @@ def trips() -> int:
     import pool_tasks
 
     with ProcessPoolExecutor(2) as pool:
-        value = pool.submit(pool_tasks.increment, 0).result()
-        with timed("seconds"):
-            for _ in range(pool_tasks.TRIPS):
-                value = pool.submit(pool_tasks.increment, value).result()
-    return value
+        first = pool.submit(pool_tasks.increment, 0).result()
+        return in_turn(pool_tasks.TRIPS, lambda v: pool.submit(pool_tasks.increment, v).result(), first)
 
 
 def large() -> int:
