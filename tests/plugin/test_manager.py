@@ -1,5 +1,7 @@
 """Plugins: registered, installed, broken, disabled; and hooks that fail by themselves (S10, F70, F71)."""
 
+import functools
+import importlib.metadata
 import subprocess
 import sys
 import textwrap
@@ -42,8 +44,10 @@ class Builtin:
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Install a fake distribution: its metadata and one module, first on sys.path."""
+    """Install a fake distribution: its metadata and one module, first on sys.path; it hides those really installed."""
     monkeypatch.delenv("PETAL_DISABLE_PLUGIN_AUTOLOAD", raising=False)
+    only_here = functools.partial(importlib.metadata.distributions, path=[str(tmp_path)])
+    monkeypatch.setattr("importlib.metadata.distributions", only_here)
     monkeypatch.syspath_prepend(str(tmp_path))
     before = set(sys.modules)
 
