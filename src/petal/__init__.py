@@ -46,9 +46,11 @@ _NAMES = {
     "StreamConsumed": "petal.errors",
     "OutputError": "petal.errors",
     "NodeFailed": "petal.errors",
+    "RemoteError": "petal.errors",
     "TaskLost": "petal.errors",
     "TimedOut": "petal.errors",
     "WorkerDied": "petal.errors",
+    "WireError": "petal.errors",
     "RunInterrupted": "petal.errors",
 }
 

@@ -22,12 +22,14 @@ from petal.errors import InvalidPipeline as InvalidPipeline
 from petal.errors import NodeFailed as NodeFailed
 from petal.errors import OutputError as OutputError
 from petal.errors import PetalError as PetalError
+from petal.errors import RemoteError as RemoteError
 from petal.errors import RowError as RowError
 from petal.errors import RunInterrupted as RunInterrupted
 from petal.errors import StreamConsumed as StreamConsumed
 from petal.errors import TaskLost as TaskLost
 from petal.errors import TimedOut as TimedOut
 from petal.errors import UsageError as UsageError
+from petal.errors import WireError as WireError
 from petal.errors import WorkerDied as WorkerDied
 from petal.interfaces.backend import Backend as Backend
 from petal.interfaces.backend import BackendSession as BackendSession

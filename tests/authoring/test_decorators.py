@@ -74,7 +74,7 @@ def test_every_decorator_in_any_order_returns_the_function_itself():
     said = declared(fn)
     assert said.is_operator
     assert said.name == "Renamed"
-    assert said.policies.execution == Execution("docker", ("local",), {"image": "x:1"})
+    assert said.policies.execution == Execution("docker", (Execution("local"),), {"image": "x:1"})
     assert said.policies.retry == Retry(5, 0.5, 2.0, 60.0, True, ("TimeoutError", "throttle"))
     assert said.policies.timeout == 300.0
     assert said.policies.cache == Cache(43_200.0, "2", ("a.txt",))

@@ -275,3 +275,52 @@ def test_a_cache_that_is_no_folder_is_an_error(petal: Callable[..., Any], projec
     ran = petal("run", "etl.py", "--json")
     assert ran.code == 0
     assert cached(ran) == set()
+
+
+# -- what explain cannot know -------------------------------------------------------------------------------------
+
+
+def test_behind_a_node_that_is_not_cached_explain_says_what_it_goes_by(petal, tmp_path):
+    """S9.4: the last input is what it judges by, and it says that nobody has looked whether that is still so."""
+    (tmp_path / "ops.py").write_text(
+        "from petal import cache, operator\n\n"
+        "@operator\ndef give(*, n: int = 3) -> list[int]:\n    return list(range(n))\n\n"
+        "@cache\n@operator\ndef total(give: list[int]) -> int:\n    return sum(give)\n\n"
+        "@cache\n@operator\ndef twice(total: int) -> int:\n    return 2 * total\n"
+    )
+    nodes = "".join(f"  - {{id: {name}, type: {name}}}\n" for name in ("give", "total", "twice"))
+    (tmp_path / "p.yaml").write_text(f"plugins: [./ops.py]\nnodes:\n{nodes}")
+    assert petal("run", "p.yaml").code == 0
+    for node in ("total", "twice"):
+        told = petal("cache", "explain", "p.yaml", node).out
+        assert f"{node}: hit" in told
+        assert "if `give` gives what it gave last: that has not run" in told
+        assert "`give` is not cached: nobody looked whether it, or what is before it, has changed" in told
+    [verdict] = petal("cache", "explain", "p.yaml", "twice", "--json").data
+    assert (verdict["assumed"], verdict["uncached"]) == (["give"], ["give"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "import helper; return helper.add(xs)",
+        "from helper import add; return add(xs)",
+        "return importlib.import_module('helper').add(xs)",
+    ],
+)
+def test_what_a_function_imports_is_explained_from_any_folder(petal, tmp_path, body):
+    """An import within a function, as a statement or by a call, hits as long as nothing changes, and is named after an edit."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "etl.py").write_text(
+        "import importlib\nfrom petal import cache\n\n"
+        f"@cache\ndef total(xs: list[int] = [1, 2]) -> int:\n    {body}\n"
+    )
+    (project / "helper.py").write_text("def add(xs):\n    return sum(xs)\n")
+    assert petal("run", "project/etl.py").code == 0
+    assert "total: hit" in petal("cache", "explain", "project/etl.py").out
+    (project / "helper.py").write_text("def add(xs):\n    return sum(xs) + 1\n")
+    told = petal("cache", "explain", "project/etl.py").out
+    assert "total: miss" in told
+    assert "the code of `helper:add` changed" in told
+    assert not petal("run", "project/etl.py", "--json").data["nodes"]["total"]["cached"]

@@ -83,7 +83,8 @@ def test_without_a_file_only_what_is_installed_is_probed(tmp_path: Path) -> None
     """The backends of no pipeline are probed where none is named, and one that does not work gives exit code 4."""
     site = Site(tmp_path)
     code, found = facts(site)
-    assert {name for name in found if name.startswith("backend")} == {"backend local", "backend process"}
+    probed = {name for name, fact in found.items() if name.startswith("backend") and fact["state"] != "off"}
+    assert probed == {"backend local", "backend process"}
     assert code == 0
     site.install(
         "dead",
@@ -104,3 +105,31 @@ def test_without_a_file_only_what_is_installed_is_probed(tmp_path: Path) -> None
     code, found = facts(site)
     assert code == 4
     assert found["backend dead"]["detail"] == "nobody answers"
+
+
+def test_a_backend_that_needs_settings_is_not_probed_without_a_file(tmp_path: Path) -> None:
+    """What only a node's block can say is no fault of this machine: the backend is listed, with what it needs."""
+    site = Site(tmp_path)
+    site.install(
+        "picky",
+        """
+        from msgspec import Struct
+        from petal import hookimpl
+        from petal.testing import FakeBackend
+
+        class Settings(Struct):
+            image: str
+            cpus: int = 1
+
+        class Picky(FakeBackend):
+            settings = Settings
+
+        @hookimpl
+        def petal_backends():
+            return [Picky(name="picky")]
+        """,
+    )
+    code, found = facts(site)
+    assert code == 0
+    assert found["backend picky"]["state"] == "off"
+    assert found["backend picky"]["detail"].startswith("needs `image`: `petal doctor FILE`")

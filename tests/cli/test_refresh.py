@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.cli.conftest import ENVIRONMENT, PETAL
 
 ETL = """
 from petal import cache, operator
@@ -77,3 +82,56 @@ def test_a_node_that_is_none(petal: Callable[..., Any], tmp_path: Path) -> None:
     ran = petal("run", "etl.py", "--refresh", "doubld")
     assert ran.code == 2
     assert "`doubled`" in ran.err
+
+
+SLOW = """
+import os
+import time
+
+from petal import cache, operator
+
+@cache(version="1")
+@operator
+def slow() -> int:
+    with open("calls", "a") as file:
+        file.write("s")
+    for _ in range(3000):
+        if os.path.exists("go"):
+            break
+        time.sleep(0.01)
+    return 7
+"""
+
+
+def test_two_runs_that_make_outputs_again_do_not_wait_for_each_other(
+    petal: Callable[..., Any], tmp_path: Path
+) -> None:
+    """What another run has begun before is of no use to one that refreshes: both make it, and both are right."""
+    (tmp_path / "etl.py").write_text(SLOW)
+    (tmp_path / "go").touch()
+    assert petal("run", "etl.py").code == 0
+    (tmp_path / "go").unlink()
+    with subprocess.Popen(
+        [*PETAL, "run", "etl.py", "--refresh", "--json"],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as first:
+        try:
+            while (tmp_path / "calls").read_text() != "ss":
+                assert first.poll() is None
+                time.sleep(0.01)
+            (tmp_path / "etl.py").write_text(SLOW.replace('os.path.exists("go")', "True"))
+            second = petal(
+                "run", "etl.py", "--refresh", "--json"
+            )  # would wait for the first one, which waits for us
+            assert first.poll() is None
+            (tmp_path / "go").touch()
+            out, _ = first.communicate(timeout=30)
+        finally:
+            first.kill()
+    for found in (second.data, json.loads(out)):
+        assert (found["status"], found["nodes"]["slow"]["cached"]) == ("succeeded", False)
+    assert petal("run", "etl.py", "--json").data["nodes"]["slow"]["cached"]
+    assert (tmp_path / "calls").read_text() == "sss"

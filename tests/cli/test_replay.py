@@ -156,3 +156,19 @@ def test_the_debugger_opens_in_the_users_frame(folder: Path) -> None:
     assert ran.returncode == 1
     assert "-> json.loads('{')" in ran.stdout
     assert "(Pdb) 5\n" in ran.stdout
+
+
+def test_a_program_runs_where_it_ran(petal: Petal, tmp_path: Path) -> None:
+    """S6.3: what speaks plain JSON has no operator here, so replay starts the program again where the node is placed."""
+    (tmp_path / "ops.py").write_text(
+        "from petal import hookimpl\nfrom petal.testing import FakeBackend\n\n\n"
+        "@hookimpl\ndef petal_backends():\n    return [FakeBackend()]\n"
+    )
+    (tmp_path / "p.yaml").write_text(
+        "plugins: [./ops.py]\nnodes:\n"
+        "  - { id: one, type: Unheard, execution: { backend: fake, command: [echo, '[1, 2]'] } }\n"
+        "  - { id: it, type: Unheard, inputs: { rows: one }, execution: { backend: fake, command: [cat] } }\n"
+    )
+    assert petal("run", "p.yaml").code == 0
+    ran = petal("replay", "last", "it", "--force")
+    assert (ran.code, ran.out) == (0, "[[1, 2]]\n")

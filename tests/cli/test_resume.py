@@ -72,6 +72,28 @@ def test_what_is_stored_does_not_run_again(small: Path, petal: Petal) -> None:
     assert f"resuming run {run['run']}: 4 of 6 nodes are done" in ran.err
 
 
+def test_what_a_killed_run_was_at(small: Path, petal: Petal) -> None:
+    """`petal show` tells what was cut off from what had not begun, and an effect of which nobody knows from both."""
+    killed(small, LAST)
+    told = {name: node["status"] for name, node in nodes_of(petal).items()}
+    assert told == {
+        "first": "succeeded",
+        "paid": "succeeded",
+        "more": "succeeded",
+        "mail": "succeeded",
+        "last": "interrupted",
+        "out": "pending",
+    }
+    assert "1 interrupted" in petal("runs").out
+
+
+def test_an_effect_that_a_killed_run_was_at(small: Path, petal: Petal) -> None:
+    """Nobody knows what it did: `petal show` says so, and how to go on."""
+    killed(small, PAID)
+    assert nodes_of(petal)["paid"]["status"] == "unknown"
+    assert "--rerun paid" in petal("show", "last").out
+
+
 def test_the_result_shows_all_nodes(small: Path, petal: Petal) -> None:
     """Nodes that are used again are `succeeded`, `cached`, without an attempt; those that ran are as always."""
     killed(small, LAST)
@@ -379,7 +401,7 @@ def test_a_damaged_journal_is_not_trusted(small: Path, petal: Petal) -> None:
     journal.write_bytes(b"".join(lines))
     ran = petal("run", "p.yaml", "--resume")
     assert ran.code == 1
-    assert f"record {at + 1} is damaged" in ran.err
+    assert f"record {at + 1} (bytes" in ran.err
     assert petal("run", "p.yaml", "--resume", "--force").code == 0
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from petal.code.fingerprint import ABSENT, differences, fingerprint
-from petal.code.loader import forget_projects, load_file
+from petal.code.loader import forget_projects, load_file, project_path
 
 _numbers = itertools.count()
 
@@ -84,6 +84,15 @@ MATTERS = {
     "a regex's flags": ("helpers", "re.IGNORECASE", "re.DOTALL"),
     "a field of an annotation written as text": ("helpers", "value: int", "value: float"),
     "a decorator of the user's": ("deep", "@cache", "@lambda f: f"),
+}
+#: Ways to load `helpers` by a call, each of which uses its `clean`.
+LOADING = {
+    "an attribute": 'return importlib.import_module("helpers").clean(x)',
+    "a variable": 'h = importlib.import_module("helpers")\n    return h.clean(x)',
+    "a name of its own": 'from importlib import import_module\n    return import_module("helpers").clean(x)',
+    "the built-in": 'return __import__("helpers").clean(x)',
+    "the module as a value": 'return getattr(importlib.import_module("helpers"), "clean")(x)',
+    "a name relative to a package": 'return importlib.import_module(".inner", package="box").clean(x)',
 }
 DOES_NOT = {
     "an unrelated function": ("etl", "x - 1", "x - 2"),
@@ -388,3 +397,49 @@ def test_differences_are_named():
         "package a: 1 here, 2 there",
     ]
     assert differences(mine, mine) == []
+
+
+# -- modules that are loaded by a call ---------------------------------------------------------------------------
+
+
+def loaded(folder: Path, **files: str):
+    """Take the fingerprint as a run does: with the project's folder on the path."""
+    for file, text in files.items():
+        (folder / f"{file}.py").write_text(text)
+    forget_projects()
+    step = load_file(folder / "etl.py").step
+    with project_path(folder):
+        return fingerprint(step)
+
+
+@pytest.mark.parametrize("how", LOADING)
+def test_a_module_that_is_loaded_by_a_call_is_followed(tmp_path, how):
+    """An edit of what an import by a call brings changes the fingerprint, as that of an import statement does."""
+    etl = f"import importlib\n\ndef step(x):\n    {LOADING[how]}\n"
+    (tmp_path / "box").mkdir()
+    (tmp_path / "box" / "__init__.py").touch()
+    found = []
+    for clean in ("x", "x + 1", "x"):
+        helpers = f"def clean(x):\n    return {clean}\n"
+        (tmp_path / "box" / "inner.py").write_text(helpers)
+        found.append(loaded(tmp_path, etl=etl, helpers=helpers))
+    assert found[0] == found[2]
+    assert found[0].digest != found[1].digest
+    assert found[0].problems == []
+
+
+def test_what_a_loaded_module_has_and_nobody_uses_does_not_count(tmp_path):
+    """Of a module that is loaded by a call, and used by name, only what is used counts."""
+    etl = f"import importlib\n\ndef step(x):\n    {LOADING['a variable']}\n"
+    helpers = "def clean(x):\n    return x\n\ndef unused(x):\n    return 1\n"
+    before = loaded(tmp_path, etl=etl, helpers=helpers)
+    assert loaded(tmp_path, etl=etl, helpers=helpers.replace("return 1", "return 2")) == before
+
+
+def test_a_name_that_is_made_while_the_code_runs_is_a_problem(tmp_path):
+    """What nobody can follow is named, so that nothing is cached that might be out of date."""
+    etl = (
+        'import importlib\n\ndef step(x, name):\n    return importlib.import_module("help" + name).clean(x)\n'
+    )
+    found = loaded(tmp_path, etl=etl)
+    assert found.problems == ["etl:step imports a module whose name is made while it runs"]

@@ -193,7 +193,13 @@ POLICY_MISTAKES = [
     ("bad-policy", "execution: {backend: «'${params.b}'}"),
     ("bad-policy", "execution: {backend: docker, target: «aws_lambda}"),
     ("wrong-type", "execution: {backend: docker, failover: «3}"),
-    ("wrong-type", "execution: {backend: docker, failover: [local, «{backend: ray}]}"),
+    ("wrong-type", "execution: {backend: docker, failover: [local, «[ray]]}"),
+    ("missing-key", "execution: {backend: docker, failover: [local, «{image: x}]}"),
+    ("bad-policy", "execution: {backend: a, failover: [{backend: b, «failover: [c]}]}"),
+    ("bad-value", "execution: {backend: a, failover: [b, «'']}"),
+    ("bad-policy", "execution: {backend: a, failover: [«'${params.b}']}"),
+    ("bad-policy", "execution: {backend: a, failover: [{backend: «'${params.b}'}]}"),
+    ("bad-policy", "execution: {backend: a, failover: {backend: b, protocol: «xml}}"),
 ]
 
 JSON_MISTAKES = [
@@ -385,7 +391,7 @@ def test_everything_a_file_can_say_is_read() -> None:
                 {"lines": "reader", "more": ("reader", "pre.output")},
                 ("cleanup",),
                 Policies(
-                    Execution("docker", ("local",), {"image": "myorg/nlp:${params.tag}"}),
+                    Execution("docker", (Execution("local"),), {"image": "myorg/nlp:${params.tag}"}),
                     Retry(3, delay=0.5, retry_on=("OSError",)),
                     30.0,
                     Cache(43200.0, "2", ("a.txt",)),
@@ -424,7 +430,9 @@ def test_everything_a_file_can_say_is_read() -> None:
         ("execution: {target: aws_lambda, region: x}", {"execution": Execution("aws_lambda", (), {"region": "x"})}),
         ("execution: {backend: a, target: }", {"execution": Execution("a")}),
         ("execution: {}", {"execution": Execution()}),
-        ("execution: {backend: a, failover: b}", {"execution": Execution("a", ("b",))}),
+        ("execution: {backend: a, failover: b}", {"execution": Execution("a", (Execution("b"),))}),
+        ("execution: {backend: a, failover: {target: b, x: 1}}", {"execution": Execution("a", (Execution("b", (), {"x": 1}),))}),
+        ("execution: {backend: a, failover: [{backend: b, protocol: json}, local]}", {"execution": Execution("a", (Execution("b", protocol="json"), Execution("local")))}),
         ("execution: {backend: a, env: {K: '${secret:env/K}'}}", {"execution": Execution("a", (), {"env": {"K": "${secret:env/K}"}})}),
     ],
 )  # fmt: skip

@@ -97,8 +97,12 @@ def test_formats_carry_the_same_model(spec: PipelineSpec) -> None:
         ({"effects": Effects.ONCE}, {"effects": "once"}),
         ({"execution": Execution("docker")}, {"execution": "docker"}),
         (
-            {"execution": Execution("docker", ("local",), {"image": "x"})},
+            {"execution": Execution("docker", (Execution("local"),), {"image": "x"})},
             {"execution": {"backend": "docker", "image": "x", "failover": ["local"]}},
+        ),
+        (
+            {"execution": Execution("a", (Execution("docker", (), {"image": "x"}), Execution("local")))},
+            {"execution": {"backend": "a", "failover": [{"backend": "docker", "image": "x"}, "local"]}},
         ),
     ],
 )

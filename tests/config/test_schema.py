@@ -148,6 +148,8 @@ GOOD = [
     node("Source", retry=False, timeout=False, cache=True, batch=10, effects="pure", execution="docker"),
     node("Source", retry={"max_attempts": 2, "delay": 0, "retry_on": "OSError"}, timeout="1h30m"),
     node("Source", execution={"target": "aws_lambda", "region": "${env:REGION}", "failover": ["local"]}),
+    node("Source", execution={"backend": "a", "failover": [{"backend": "b", "image": "x"}, "local"]}),
+    node("Source", execution={"backend": "a", "failover": {"target": "b", "protocol": "json"}}),
     {
         "nodes": {
             "a": {"type": "Source"},
@@ -209,6 +211,9 @@ BAD = [
     node("Source", batch={"size": 0}),
     node("Source", effects="twice"),
     node("Source", execution={"image": "x"}),
+    node("Source", execution={"backend": "a", "failover": [{"image": "x"}]}),
+    node("Source", execution={"backend": "a", "failover": [{"backend": "b", "failover": ["c"]}]}),
+    node("Source", execution={"backend": "a", "failover": [["b"]]}),
     node("Source", retires=3),
 ]
 

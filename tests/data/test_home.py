@@ -65,7 +65,7 @@ def _writable(mode):
 @pytest.mark.parametrize(
     ("make", "says", "remedy"),
     [
-        (_link, "symbolic link", "by its real path"),
+        (_link, "symbolic link", "/real`"),
         (_writable(0o770), "can be written by others", "chmod 700"),
         (_writable(0o707), "can be written by others", "chmod 700"),
         (lambda path: path.write_text(""), "is not a folder", "--home"),
@@ -207,3 +207,14 @@ def test_one_that_cannot_be_read_is_refused_with_a_way_out(closed):
     assert code == "home"
     assert "Permission denied" in message
     assert "chmod 700" in hint
+
+
+def test_a_link_is_refused_also_where_nothing_is_behind_it(tmp_path):
+    """F81: who searches for a home is told why it is refused, and the command that takes the folder behind the link."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / ".petal").symlink_to("real")
+    with pytest.raises(
+        EnvironmentNotReady, match="is a symbolic link, which could be made to lead elsewhere"
+    ) as error:
+        find_home(tmp_path, {})
+    assert f"`--home {tmp_path / 'real'}`" in (error.value.hint or "")

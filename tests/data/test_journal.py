@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from petal.data import journal as journals
 from petal.data.journal import JournalFile, lives, next_number, number_of, remove_journal
-from petal.data.journal_lines import end_of_records, line_of, lines_of
+from petal.data.journal_lines import end_of_records, lines_for, lines_of
 from petal.errors import JournalError
 from petal.metadata.history import records
 from petal.spec import redaction
@@ -127,13 +127,13 @@ class Odd(Struct, tag_field="event", tag="odd"):
 )
 def test_a_value_that_json_has_no_form_for_never_stops_a_run(value):
     """S9.5: what cannot be recorded as it is, is recorded as something that can."""
-    [line] = lines_of(line_of(Odd(value)))
+    [line] = lines_of(lines_for([Odd(value)]))
     assert line.body is not None
     assert json.loads(line.body)["event"] == "odd"
     deep: Any = []
     for _ in range(3_000):
         deep = [deep]
-    assert next(lines_of(line_of(Odd(deep)))).body is not None
+    assert next(lines_of(lines_for([Odd(deep)]))).body is not None
 
 
 def test_secrets_are_hidden_and_names_stay(path, monkeypatch):
@@ -198,7 +198,9 @@ def test_one_damaged_record_in_a_thousand_is_named_and_no_other_is_lost(path):
         byte = chance.choice([b for b in range(256) if b not in (data[at], 10)])
         path.write_bytes(data[:at] + bytes([byte]) + data[at + 1 :])
         found, problems = records(path)
-        assert problems == [f"record {line.number} is damaged (bytes {line.start} to {line.end})"]
+        assert problems == [
+            f"record {line.number} (bytes {line.start:,} to {line.end:,} of '{path}') is not as it was written"
+        ]
         assert found == events[: line.number - 1] + events[line.number :]
     JournalFile(path, resume=True).close()
     assert len(path.read_bytes()) == len(data), "damage in the middle is evidence, and stays"

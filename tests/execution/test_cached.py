@@ -539,15 +539,81 @@ def test_in_a_worker_process(run: Callable[..., Any], tmp_path: Path, policy: st
 # -- what cannot be, and what goes wrong ----------------------------------------------------------------------------
 
 
-def test_an_output_that_nothing_describes(run: Callable[..., Any]) -> None:
-    """A value that cannot be written fails its node, and says which annotation is missing; uncached it would pass."""
-    nodes = "  - { id: untyped, type: Untyped, inputs: { numbers: numbers }, CACHE }\n"
-    assert run(nodes.replace(", CACHE", "")).check().status == "succeeded"
-    result = run(nodes.replace("CACHE", "cache: true"))
-    assert result.status == "failed"
-    error = result.nodes["untyped"].error
-    assert "object" in error.message
-    assert "annotate" in (error.hint or "")
+def test_an_output_that_nothing_describes(run: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
+    """A value that cannot be written is used and not cached: one warning names the node, and the annotation to write."""
+    nodes = "  - { id: untyped, type: Untyped, inputs: { numbers: numbers }, cache: true }\n"
+    for _ in range(2):
+        caplog.clear()
+        result = run(nodes)
+        assert result.check().nodes["untyped"].cached is False
+        assert type(result.outputs["untyped"]) is object
+        [warning] = [r for r in caplog.records if r.levelname == "WARNING"]
+        assert "used but not cached: output of `untyped`: object cannot be kept" in warning.getMessage()
+        assert "annotate it" in warning.getMessage()
+        assert warning.node == "untyped"
+
+
+class Thing:
+    """A value that no codec takes."""
+
+
+def rows_with_a_thing(at: int, count: int, size: int) -> Callable[[], Iterator[Any]]:
+    """Make a source of rows, one of which cannot be written."""
+
+    def things() -> Iterator[Any]:
+        for n in range(count):
+            yield Thing() if n == at else n
+
+    def batches() -> Batches[dict[str, Any]]:
+        for start in range(0, count, size):
+            held = [Thing() if n == at else n for n in range(start, min(count, start + size))]
+            kind = pl.Object if start <= at < start + size else pl.Int64
+            yield pl.DataFrame({"n": pl.Series(held, dtype=kind)})
+
+    return batches if size else things
+
+
+@pytest.mark.parametrize(
+    ("at", "count", "size"),
+    [
+        (0, 1, 0),
+        (0, 10_000, 0),
+        (4096, 10_000, 0),
+        (5000, 10_000, 0),
+        (9999, 10_000, 0),
+        (0, 7, 3),
+        (6, 7, 3),
+        (70_000, 200_000, 1000),
+        (199_999, 200_000, 30_000),
+        (100_000, 200_000, 65_536),
+    ],
+)
+def test_a_stream_with_a_row_that_cannot_be_written_flows_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, at: int, count: int, size: int
+) -> None:
+    """Every consumer gets every row, in order, whether it was written before the one that cannot be, with it or after."""
+
+    def plain(rows: list[Any]) -> list[Any]:
+        return [-1 if type(row) is Thing else row for row in rows]
+
+    def first(made: list[Any]) -> list[Any]:
+        return plain([r["n"] for r in made] if size else made)
+
+    def second(made: Iterator[Any]) -> list[Any]:
+        return plain([r["n"] for r in made] if size else list(made))
+
+    source = node(rows_with_a_thing(at, count, size), id="made", policies={"cache": {"version": "1"}})
+    expected = [-1 if n == at else n for n in range(count)]
+    for _ in range(2):
+        caplog.clear()
+        result = Pipeline.of(source, first, second).run(home=tmp_path).check()
+        assert result.outputs["first"] == expected
+        assert result.outputs["second"] == expected
+        assert (result.nodes["made"].rows, result.nodes["made"].cached) == (count, False)
+        [warning] = [r for r in caplog.records if r.levelname == "WARNING"]
+        assert "used but not cached: output of `made`" in warning.getMessage()
+    assert not list((tmp_path / "cache").glob("??/??/*.val"))
+    assert not list((tmp_path / "cache" / "making").glob("*"))
 
 
 def test_an_annotation_that_no_codec_takes_is_found_before_the_run(tmp_path: Path) -> None:

@@ -405,8 +405,8 @@ def test_fail_fast_stops_everything_else(threads, tmp_path):
     began = time.monotonic()
     result = Pipeline.of(
         src,
-        node(write, id="file", inputs={"rows": "src"}, path=str(out)),
-        node(lambda rows: None, id="other", inputs={"rows": "src"}),
+        node(write, id="file", inputs={"rows": "src"}, path=str(out), policies={"effects": "idempotent"}),
+        node(write, id="effect", inputs={"rows": "src"}, path=str(tmp_path / "effect")),
         bad,
         node(after_all, after=["file"]),
     ).run(fail_fast=True, workers=threads)
@@ -414,6 +414,7 @@ def test_fail_fast_stops_everything_else(threads, tmp_path):
     found = statuses(result)
     assert found["bad"] == "failed"
     assert found["file"] == "cancelled"
+    assert found["effect"] == "unknown"  # S5.4: what gives nothing must not run twice
     assert found["after_all"] in ("skipped", "cancelled")
     assert result.status == "failed"
     assert not list(tmp_path.iterdir())

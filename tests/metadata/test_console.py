@@ -64,6 +64,37 @@ def test_a_line_per_attempt_that_is_made_again(fields, line):
     assert lines == [line]
 
 
+def test_a_node_that_moves_says_from_where_to_where():
+    """Of a node that fails over each attempt names its place and the next one; without a move it stays."""
+    lines = []
+    console = Console(lines.append, places={"filter": ("docker", "docker", "local")})
+    fault = ("no engine", 0.0)
+    console(AttemptFailed("r", 0.0, "filter", 1, "docker", "infrastructure", *fault))
+    console(AttemptFailed("r", 0.0, "filter", 2, "docker", "infrastructure", *fault))
+    console(AttemptFailed("r", 0.0, "filter", 3, "local", "user", "ValueError: x", 0.5))
+    console(finished(attempt=4, backend="local"))
+    assert lines == [
+        "↻ filter  attempt 1 on docker failed: no engine; next on docker",
+        "↻ filter  attempt 2 on docker failed: no engine; next on local",
+        "↻ filter  attempt 3 on local failed: ValueError: x; again in 0.50s",
+        "✔ filter  RegexFilter  attempt 4 on local",
+    ]
+
+
+def test_a_call_of_a_batch_that_moves_says_so():
+    """Calls move one by one, each from the place that it was in."""
+    lines = []
+    console = Console(lines.append, places={"filter": ("a", "b")})
+    for where in ("rows 1 to 10 of `lines`", "rows 21 to 30 of `lines`"):
+        console(
+            AttemptFailed("r", 0.0, "filter", 1, "a", "infrastructure", f"in {where}: lost", 0.0, True, where)
+        )
+    assert lines == [
+        "↻ filter  attempt 1 on a failed: in rows 1 to 10 of `lines`: lost; next on b",
+        "↻ filter  attempt 1 on a failed: in rows 21 to 30 of `lines`: lost; next on b",
+    ]
+
+
 def test_ascii_and_colours():
     """Without Unicode the marks are words; colours surround the mark alone."""
     lines, failed = [], AttemptFailed("r", 0.0, "filter", 1, "local", "user", "bad", 1.0)

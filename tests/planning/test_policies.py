@@ -185,7 +185,7 @@ def test_policies_in_python_are_those_of_a_file() -> None:
     assert found(retry={"delay": 0}, cache={"ttl": "12h"}).cache == Cache(ttl=43_200.0)
     with pytest.raises(DefinitionError, match="not a duration"):
         found(retry={"delay": "soon"})
-    (finding,) = Pipeline.of(node(n, policies={"execution": {"target": "docker", "image": "x"}})).validate()
+    (finding,) = Pipeline.of(node(n, policies={"execution": {"target": "ray", "address": "x"}})).validate()
     assert finding.code == "not-yet"
 
 

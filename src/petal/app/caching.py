@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct
 
@@ -32,6 +33,7 @@ class Verdict(Struct, frozen=True):
         hit: Whether it would.
         reasons: For a miss: what changed since the last run, or what is missing, in whole sentences.
         assumed: Nodes that have not run, of which it is assumed that they give what they gave last.
+        uncached: Those of them that are not cached: whether they, or what is before them, have changed is not looked at.
         key: The key, None where an input is not known at all.
         digest: The digest of the output that would be found, or else of what the node gave last; None where neither is.
         stored: When the output was stored, in seconds since 1970.
@@ -41,6 +43,7 @@ class Verdict(Struct, frozen=True):
     hit: bool
     reasons: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
+    uncached: tuple[str, ...] = ()
     key: str | None = None
     digest: str | None = None
     stored: float | None = None
@@ -90,24 +93,32 @@ def limit_of(environment: Mapping[str, str]) -> int:
     return int(number) * _UNITS[unit]
 
 
-def judge(plan: Plan, operators: Mapping[str, Operator], cache: Cache | None) -> dict[str, Verdict]:
+def judge(
+    plan: Plan, operators: Mapping[str, Operator], cache: Cache | None, codecs: Codecs | None = None
+) -> dict[str, Verdict]:
     """Judge every node of a plan that is to be cached, in order; nothing is run or changed.
 
     Args:
         plan: The plan.
         operators: Its operators, by their keys in the plan.
         cache: The cache, None where there is none yet.
+        codecs: Those of plugins; None where none take part.
     """
     judged: dict[int, Verdict] = {}
     for index, node in enumerate(plan.nodes):
         if node.policies is None or node.policies.cache is None or index in plan.overrides:
             continue
-        judged[index] = _judge(plan, node, operators[node.operator], cache, judged)
+        judged[index] = _judge(plan, node, operators[node.operator], cache, judged, codecs)
     return {verdict.node: verdict for verdict in judged.values()}
 
 
 def _judge(
-    plan: Plan, node: PlanNode, operator: Operator, cache: Cache | None, judged: Mapping[int, Verdict]
+    plan: Plan,
+    node: PlanNode,
+    operator: Operator,
+    cache: Cache | None,
+    judged: Mapping[int, Verdict],
+    codecs: Codecs | None,
 ) -> Verdict:
     if cache is None:
         return Verdict(node.id, False, ("nothing is stored yet",))
@@ -115,20 +126,25 @@ def _judge(
     recorded: Mapping[str, str] = last["parts"] if last is not None else {}
     digest = last["digest"] if last is not None else None
     made = parts_of(node, operator.spec, operator.target)
-    inputs = _Inputs(plan, recorded, judged)
+    inputs = _Inputs(plan, recorded, judged, codecs)
     digests = inputs.digests(node, operator.spec)
-    assumed = tuple(dict.fromkeys(inputs.assumed))
+    about: dict[str, Any] = {
+        "assumed": tuple(dict.fromkeys(inputs.assumed)),
+        "uncached": tuple(dict.fromkeys(inputs.uncached)),
+        "digest": digest,
+    }
     if inputs.unknown:
-        return Verdict(node.id, False, tuple(dict.fromkeys(inputs.unknown)), assumed, None, digest)
+        return Verdict(node.id, False, tuple(dict.fromkeys(inputs.unknown)), **about)
     try:
         parts = with_inputs(made.parts, digests, states_of(made.files))
     except OSError as error:
-        return Verdict(node.id, False, (f"a file cannot be read: {error}",), assumed, None, digest)
+        return Verdict(node.id, False, (f"a file cannot be read: {error}",), **about)
     key = key_of(parts)
     entry = cache.look(key)
     if entry.problem is None and entry.label is not None:
-        return Verdict(node.id, True, (), assumed, key, entry.label.digest, entry.label.stored)
-    return Verdict(node.id, False, _reasons(recorded, parts, entry.problem or "", made), assumed, key, digest)
+        about["digest"] = entry.label.digest
+        return Verdict(node.id, True, key=key, stored=entry.label.stored, **about)
+    return Verdict(node.id, False, _reasons(recorded, parts, entry.problem or "", made), key=key, **about)
 
 
 def _reasons(
@@ -153,14 +169,23 @@ class _Inputs:
 
     Attributes:
         assumed: Nodes that have not run, of which it is assumed that they give what they gave last.
+        uncached: Those of them that are not cached, directly or not.
         unknown: Why some inputs are not known, in whole sentences.
     """
 
-    def __init__(self, plan: Plan, recorded: Mapping[str, str], judged: Mapping[int, Verdict]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        recorded: Mapping[str, str],
+        judged: Mapping[int, Verdict],
+        codecs: Codecs | None = None,
+    ) -> None:
+        self._codecs = codecs
         self._plan = plan
         self._recorded = recorded
         self._judged = judged
         self.assumed: list[str] = []
+        self.uncached: list[str] = []
         self.unknown: list[str] = []
 
     def digests(self, node: PlanNode, spec: OperatorSpec) -> dict[str, str | Sequence[str]]:
@@ -177,7 +202,7 @@ class _Inputs:
     def _one(self, feed: Binding, port: Input, name: str) -> str:
         if not isinstance(feed, FromNode):
             try:
-                return digest_of_constant(feed.value, port.annotation, port.seen)
+                return digest_of_constant(feed.value, port.annotation, port.seen, self._codecs)
             except DataError as error:
                 self.unknown.append(f"input `{name}` cannot be told from others: {error.message}")
                 return _NOT_RUN
@@ -187,9 +212,12 @@ class _Inputs:
             before = verdict.digest
             if verdict.hit:
                 self.assumed += verdict.assumed
+                self.uncached += verdict.uncached
                 return before
         if before is None:
             self.unknown.append(f"`{source}` has not run yet, so what it gives is not known")
             return _NOT_RUN
         self.assumed.append(source)
+        if verdict is None:
+            self.uncached.append(source)
         return before

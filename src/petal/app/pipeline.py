@@ -14,7 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from petal.app.parts import LoadedPart, PartHolder, Parts
+from petal.app.drawing import Drawn
+from petal.app.parts import LoadedPart, Parts
 from petal.app.session import Session
 from petal.authoring.pipeline import author
 from petal.code.loader import load_file, load_module, operators_in
@@ -35,14 +36,15 @@ from petal.plugin.observers import finish
 from petal.running.secrets import resolving
 from petal.spec.diagnostic import Diagnostic, Severity, summary
 from petal.spec.event import Event
-from petal.spec.pipeline import ModuleSpec, NodeSpec, PipelineSpec
+from petal.spec.pipeline import PipelineSpec
 from petal.spec.plan import Plan
 
 if TYPE_CHECKING:
     from petal.app.resume import Resumption
+    from petal.code.needs import Needs
 
 
-class Pipeline(PartHolder):
+class Pipeline(Drawn):
     """A pipeline: what its author said, ready to be validated, planned, drawn and run.
 
     Make one with :meth:`of`, :meth:`from_module` or :meth:`from_file`.
@@ -53,6 +55,7 @@ class Pipeline(PartHolder):
         self._parts = parts
         self._session = session
         self._opened: str | None = None
+        self._script: str | None = None
 
     # -- making one -------------------------------------------------------------------------------------------
 
@@ -74,7 +77,9 @@ class Pipeline(PartHolder):
         )
         session = session or Session()
         parts = Parts(session)
-        return cls(parts.authored(author(operators, named), os.getcwd()), parts, session)
+        made = cls(parts.authored(author(operators, named), os.getcwd()), parts, session)
+        made._script = caller if os.path.isfile(caller) else None
+        return made
 
     @classmethod
     def from_module(
@@ -149,6 +154,17 @@ class Pipeline(PartHolder):
         return self._opened or self.part.source.file
 
     @property
+    def folder(self) -> str:
+        """The folder of its file, or of the script that made it: a worker with a copy of its files finds them by it."""
+        file = self.file or self._script
+        return os.path.dirname(os.path.realpath(file)) if file else os.path.realpath(self.part.folder)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders whose Python must be importable while it runs."""
+        return tuple(dict.fromkeys(map(os.path.realpath, self._parts.folders)))
+
+    @property
     def session(self) -> Session:
         """The session that it was made with."""
         return self._session
@@ -185,57 +201,22 @@ class Pipeline(PartHolder):
         """
         return self.checked(self._request(params, inputs, targets, overrides))[0]
 
-    def edges(self) -> tuple[list[str], list[tuple[str, str]]]:
-        """Return node ids and edges as far as they can be told, also of a pipeline with mistakes."""
-        planned = self.planned()
-        if planned.plan is not None:
-            return plan_edges(planned.plan)
-        ids = [n.id for n in self.spec.nodes] + [m.id for m in self.spec.modules]
-        pairs = [(e.source.partition(".")[0], e.target.partition(".")[0]) for e in self.spec.edges]
-        entries: list[NodeSpec | ModuleSpec] = [*self.spec.nodes, *self.spec.modules]
-        for spec in entries:
-            for source in spec.inputs.values():
-                pairs += [
-                    (s.partition(".")[0], spec.id)
-                    for s in (source if isinstance(source, tuple) else (source,))
-                ]
-        return ids, [p for p in pairs if p[0] in ids and p[1] in ids and p[0] != p[1]]
+    def needs(self, backend: str, *, backends: Mapping[str, str] | None = None) -> Needs:
+        """Say what must be there where the nodes of one backend run: Python files and packages.
 
-    def ascii(self, *, ascii: bool = False, width: int | None = None) -> str:
-        """Draw the pipeline as text; with ``ascii=True`` without box-drawing characters."""
-        from petal.planning import picture
+        Args:
+            backend: Its name. Nodes that only fail over to it count, those that speak plain JSON do not.
+            backends: Where nodes are to run, by id, as ``--backend`` says it: ``docker,image=nlp:1``.
 
-        nodes, edges = self._acyclic()
-        return picture.draw(self.name, nodes, edges, ascii=ascii, width=width)
+        Raises:
+            InvalidPipeline: The pipeline has mistakes.
+        """
+        from msgspec.structs import replace
 
-    def mermaid(self) -> str:
-        """Draw the pipeline as a Mermaid diagram."""
-        from petal.planning import picture
+        from petal.app.needs import needs_of
 
-        return picture.mermaid(self.name, *self.edges())
-
-    def dot(self) -> str:
-        """Draw the pipeline in Graphviz's language."""
-        from petal.planning import picture
-
-        return picture.dot(self.name, *self.edges())
-
-    def _acyclic(self) -> tuple[list[str], list[tuple[str, str]]]:
-        planned = self.planned()
-        if planned.plan is None:
-            cyclic = [d for d in planned.findings if d.code == "cycle"]
-            if cyclic:
-                raise InvalidPipeline("a pipeline with a cycle cannot be drawn", cyclic)
-        return self.edges()
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:  # noqa: ARG002
-        """What a notebook shows: Mermaid where it can, text elsewhere."""
-        source = self.mermaid()
-        return {
-            "text/plain": self.ascii(),
-            "text/vnd.mermaid": source,
-            "text/markdown": f"```mermaid\n{source}\n```",
-        }
+        plan, planned = self.checked(replace(self._request(), backends=backends or {}))
+        return needs_of(plan, planned.operators, self._session, backend, self.folder, self.folders)
 
     def __repr__(self) -> str:
         return f"<Pipeline {self.name!r}: {len(self.spec.nodes)} nodes>"
@@ -334,6 +315,7 @@ class Pipeline(PartHolder):
             InvalidPipeline: The pipeline has mistakes.
             UsageError: A target, override, parameter or input names nothing.
             ResumeError: The run to be resumed cannot go on, or not without being told more.
+            EnvironmentNotReady: A node has nowhere to run: a backend cannot be reached; nothing has run.
             KeyboardInterrupt: SIGINT stopped the run, which has cleaned up; SIGTERM raises SystemExit.
         """
         refuse_run_while_importing()
@@ -403,22 +385,27 @@ class Pipeline(PartHolder):
             request: What was asked for, as the journal records it.
             home: Where the journal and the cache are; None where nothing is kept.
             resumed: The run that goes on, None for a new one.
+
+        Raises:
+            EnvironmentNotReady: A node has nowhere to run.
         """
         import msgspec
 
         assert planned.plan is not None
         observers = self._session.plugins.observers()
+        opener = self._session.opener()
         bus = Bus([*subscribers, *(observer.emit for observer in observers)])
         log = bus.standard_log()
         listening = bool(bus)
-        folders = tuple(dict.fromkeys(self._parts.folders))
+        folders = self.folders
         options = msgspec.structs.replace(
             options,
             emit=bus.emit if listening else None,
             previews=options.previews or details or log,
-            opener=self._session.opener(),
+            opener=opener,
             ring=self._session.keyring(),
             folders=folders,
+            base=self.folder,
         )
         with ExitStack() as stack:
             if observers:
@@ -426,6 +413,7 @@ class Pipeline(PartHolder):
             stack.enter_context(resolving(self._session.resolve))
             for folder in folders:
                 stack.enter_context(project_path(folder))
+            stack.enter_context(opener.prepared(planned.plan, home))
             if resumed is not None and home is not None:
                 options = resumed.options(options, home)
             elif home is not None:

@@ -24,12 +24,17 @@ def files_read(plan: Plan) -> dict[int, dict[str, str]]:
     reading = {
         key: names
         for key, spec in plan.operators.items()
-        if (names := {p.name for p in spec.params if file_use(p.annotation) is READS})
+        if spec.params and (names := {p.name for p in spec.params if file_use(p.annotation) is READS})
     }
     read: dict[int, list[str]] = {}
+    known, cache = None, None
     for i, node in enumerate(plan.nodes):
+        if node.policies is not known:  # most nodes share theirs
+            known = node.policies
+            cache = known.cache if known is not None else None
+        if cache is None and not reading:
+            continue
         asked = reading.get(node.operator, set())
-        cache = node.policies.cache if node.policies is not None else None
         depends_on = cache.depends_on if cache is not None else ()
         if asked or depends_on:
             spec = plan.operators[node.operator]

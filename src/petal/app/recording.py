@@ -33,6 +33,7 @@ from petal.spec.redaction import redact
 if TYPE_CHECKING:
     from petal.data.cache import Cache
     from petal.data.codecs import Codecs
+    from petal.execution.remote import Opener
 
 #: Old runs are looked for at every so manieth run.
 _TIDY_EVERY = 32
@@ -66,7 +67,7 @@ def kept(
     if planned.plan is not None and stores(planned.plan):
         from petal.app.caching import open_cache
 
-        cache = open_cache(home, environment, warn, codecs_of(options))
+        cache = open_cache(home, environment, warn, codecs_of(options.opener))
         if cache is not None:
             stack.callback(cache.close)
     return keeping(options, home, run_id, journal, cache, options.refresh)
@@ -85,15 +86,15 @@ def keeping(
     if cache is not None:
         from petal.execution.cached import Caching
 
-        caching = Caching(cache, refresh, codecs=codecs_of(options))
+        caching = Caching(cache, refresh, codecs=codecs_of(options.opener))
     return msgspec.structs.replace(
         options, run_id=run_id, journal=journal, caching=caching, folder=str(home.spill)
     )
 
 
-def codecs_of(options: Options) -> Codecs | None:
+def codecs_of(opener: Opener | None) -> Codecs | None:
     """Return the codecs of plugins that take part, None where there are none."""
-    found = options.opener.codecs() if options.opener is not None else ()
+    found = opener.codecs() if opener is not None else ()
     if not found:
         return None
     from petal.data.codecs import Codecs
@@ -199,18 +200,24 @@ def _nodes(plan: Plan, ids: list[str], own: Mapping[str, str], version: str) -> 
     """Describe the nodes; ``own`` has a digest for each file of the user's Python, by its name in operators."""
     found = []
     operators, moved, reads = plan.operators, bool(plan.moved), files_read(plan)
+    known, plain, effects, code = None, True, Effects.PURE, version
     for i, node in enumerate(plan.nodes):
-        policies = node.policies
-        plain = policies is None or not policies.origins
-        constant = False
-        fed: list[str] = []
-        for binding in node.inputs.values():
-            if type(binding) is FromNode:
-                fed.append(_name(ids, binding))
-            elif type(binding) is tuple:
-                fed += [_name(ids, one) for one in binding if type(one) is FromNode]
-            else:
-                constant = True
+        policies, inputs, fed = node.policies, node.inputs, []
+        if policies is not known:  # most nodes share theirs
+            known = policies
+            plain = policies is None or not policies.origins
+            effects = policies.effects if policies is not None else Effects.PURE
+        if inputs:
+            fed = [
+                ids[b.node] if b.port == "output" else _name(ids, b)
+                for b in inputs.values()
+                if type(b) is FromNode
+            ]
+        said = node.params or not plain
+        if len(fed) < len(inputs):
+            said, fed = True, _fed(ids, inputs.values())
+        if own:
+            code = own.get(operators[node.operator].file, version)
         found.append(
             PlannedNode(
                 ids[i],
@@ -218,13 +225,19 @@ def _nodes(plan: Plan, ids: list[str], own: Mapping[str, str], version: str) -> 
                 "local" if plain and not moved else shown_backend(plan, i),
                 tuple([ids[k] for k in node.after]) if node.after else (),
                 tuple(fed),
-                policies.effects if policies is not None else Effects.PURE,
-                own.get(operators[node.operator].file, version),
-                None if plain and not constant and not node.params else _config(node),
-                reads.get(i),
+                effects,
+                code,
+                _config(node) if said else None,
+                reads.get(i) if reads else None,
             )
         )
     return tuple(found)
+
+
+def _fed(ids: list[str], bindings: Iterable[Any]) -> list[str]:
+    """Name the nodes that inputs come from, of which some take several and some a constant."""
+    each = (one for b in bindings for one in (b if type(b) is tuple else (b,)))
+    return [_name(ids, one) for one in each if type(one) is FromNode]
 
 
 def _name(ids: list[str], feed: FromNode) -> str:
@@ -299,7 +312,7 @@ def packed(sources: Mapping[str, bytes]) -> dict[str, str]:
 def own_files(plan: Plan) -> set[str]:
     """Return the files that operators are in and that are not installed, nor Petal's."""
     installed = f"{os.sep}site-packages{os.sep}"
-    own = {s.file for s in plan.operators.values() if s.file and not s.ref.startswith("petal.")}
+    own = {s.file for s in plan.operators.values() if not s.ref.startswith("petal.")} - {""}
     return {file for name in own if installed not in (file := str(Path(name).absolute()))}
 
 

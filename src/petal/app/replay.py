@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from petal.app.caching import open_cache
-from petal.app.recording import planned_record, warn
+from petal.app.recorded import unplanned
+from petal.app.recording import codecs_of, planned_record, warn
 from petal.app.resume import asked_again, with_finer_code
 from petal.app.reuse import once_nodes, stored_output
 from petal.data.cache import Cache
@@ -54,8 +55,8 @@ class Replay(Struct, frozen=True):
     targets: tuple[str, ...]
 
 
-def recorded_run(home: Home, run: str) -> tuple[RunPlanned, dict[str, Standing]]:
-    """Return what a run had planned last, and what is known of its nodes.
+def recorded_run(home: Home, run: str) -> tuple[RunPlanned, dict[str, Standing], list[str]]:
+    """Return what a run had planned last, what is known of its nodes, and what is wrong with its journal.
 
     Args:
         home: Where it is recorded.
@@ -65,16 +66,17 @@ def recorded_run(home: Home, run: str) -> tuple[RunPlanned, dict[str, Standing]]
         ResumeError: It was stopped before it began, or its pipeline came from no file.
         JournalError: Its journal cannot be read.
     """
-    found = Standings().read(records(History(home).path(run))[0])
+    events, problems = records(History(home).path(run))
+    found = Standings().read(events)
     if found.planned is None:
-        raise ResumeError(f"run {run} was stopped before it began", code="replay")
+        raise unplanned(run, problems, "run the pipeline afresh, and replay that run's node", "replay")
     if found.planned.file is None:
         raise ResumeError(
             f"run {run} is one of a pipeline that was made in Python, not loaded from a file",
             hint="run it there with `run(targets=[NODE], overrides={...})`",
             code="replay",
         )
-    return found.planned, found.nodes
+    return found.planned, found.nodes, problems
 
 
 @contextmanager
@@ -102,15 +104,19 @@ def replaying(
     whole, planned = pipeline.checked(asked)
     now = planned_record(was.run, 0, planned, asked, pipeline.file, was=was)
     now = with_finer_code(whole, was, now)
-    backends = {**asked.backends, node: "local"}
+    program = _is_program(planned, node)
+    backends = asked.backends if program else {**asked.backends, node: "local"}
     request = msgspec.structs.replace(asked, targets=(node,), backends=backends)
     plan, full = pipeline.checked(request)
-    cache = open_cache(home, request.environment, warn)
+    codecs = codecs_of(pipeline.session.opener())
+    cache = open_cache(home, request.environment, warn, codecs)
     try:
         reused, first = _needed(plan, node, nodes, cache)
         _check_effects(plan, node, first, nodes, force=force)
         rest, planned = pipeline.checked(msgspec.structs.replace(request, overrides=reused))
-        planned = msgspec.structs.replace(planned, plan=_here(rest, node), findings=full.findings)
+        planned = msgspec.structs.replace(
+            planned, plan=_here(rest, node, program=program), findings=full.findings
+        )
         changed = {
             n: text for n, text in changed_nodes(was, now, published(nodes)).items() if n in (node, *first)
         }
@@ -118,7 +124,7 @@ def replaying(
             run_id=was.run,
             keep=False,
             folder=str(home.spill) if home.spill.is_dir() else None,
-            caching=Caching(cache) if cache is not None else None,
+            caching=Caching(cache, codecs=codecs) if cache is not None else None,
         )
         recorded = tuple(name for name, given in reused.items() if given.artifact is not None)
         targets = tuple(t.path for n in (node, *first) if n in nodes for t in nodes[n].targets)
@@ -176,14 +182,21 @@ def _check_effects(
         )
 
 
-def _here(plan: Plan, node: str) -> Plan:
-    """Have a node run in this process, once, and make what it gives anew."""
+def _is_program(planned: Planned, node: str) -> bool:
+    """Whether a node is a program that speaks plain JSON, which cannot run here: it runs where it ran (S6.3)."""
+    nodes = planned.plan.nodes if planned.plan is not None else ()
+    return any(one.id == node and planned.operators[one.operator].target is None for one in nodes)
+
+
+def _here(plan: Plan, node: str, *, program: bool) -> Plan:
+    """Have a node run in this process, once, and make what it gives anew; a program runs in its first place."""
     nodes = []
     for one in plan.nodes:
         policies = one.policies
         if one.id == node and policies is not None:
+            place = msgspec.structs.replace(policies.execution, failover=()) if program else Execution()
             policies = msgspec.structs.replace(
-                policies, execution=Execution(), retry=None, timeout=None, cache=None, kept=False
+                policies, execution=place, retry=None, timeout=None, cache=None, kept=False
             )
             one = msgspec.structs.replace(one, policies=policies)
         nodes.append(one)

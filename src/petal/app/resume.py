@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from petal.app.caching import open_cache
-from petal.app.recording import is_plain, keeping, own_files, planned_record, warn
+from petal.app.recorded import find_run, listed, unplanned
+from petal.app.recording import codecs_of, is_plain, keeping, own_files, planned_record, warn
 from petal.app.reuse import NEW, Walk, once_nodes, unknown
 from petal.data.cache import Cache
 from petal.data.home import Home
@@ -41,6 +40,9 @@ from petal.planning.request import Request
 from petal.spec.event import NodeFinished, RunPlanned, Status
 from petal.spec.plan import Plan
 
+if TYPE_CHECKING:
+    from petal.app.session import Session
+
 
 class Resumable(Protocol):
     """What resuming needs of a pipeline; see :class:`petal.app.pipeline.Pipeline`."""
@@ -52,6 +54,10 @@ class Resumable(Protocol):
     @property
     def name(self) -> str:
         """Its name."""
+
+    @property
+    def session(self) -> Session:
+        """The session with whose plugins it was loaded."""
 
     def checked(self, request: Request) -> tuple[Plan, Planned]:
         """Plan what a request asks for."""
@@ -148,14 +154,15 @@ def resuming(
     """
     history = History(home)
     run = find_run(history, pipeline.file, run, pipeline.name, force=wishes.force)
+    events, problems = records(history.path(run))  # before the journal is opened, which cuts off what is torn
+    _resumable(run, Standings().read(events), problems, force=wishes.force)
     with ExitStack() as stack:
         home.create()
         journal = JournalFile(history.path(run), resume=True)
         stack.callback(_close, journal)
         sweep_pools(str(home.spill))  # the folder of the pool that was killed with the run
         events, problems = records(history.path(run))
-        before = Standings().read(events)
-        was = _resumable(run, before, problems, force=wishes.force)
+        was = _resumable(run, Standings().read(events), problems, force=wishes.force)
         request = asked_again(was.request, asked, force=wishes.force)
         plan, full = pipeline.checked(request)
         record = planned_record(run, next_number(home.runs), full, request, pipeline.file, was=was)
@@ -167,7 +174,7 @@ def resuming(
         before = Standings(batched).read(events)
         _check_changes(was, record, before.nodes, force=wishes.force)
         _check_repeated(plan, was, record, before.nodes, wishes)
-        cache = open_cache(home, request.environment, warn)
+        cache = open_cache(home, request.environment, warn, codecs_of(pipeline.session.opener()))
         if cache is not None:
             stack.callback(cache.close)
         nodes = before.read([record]).nodes
@@ -189,34 +196,6 @@ def resuming(
         ]
         planned = msgspec.structs.replace(planned, findings=full.findings)
         yield Resumption(journal, record, cache, request, planned, done, lost)
-
-
-def find_run(history: History, file: str | None, run: str, name: str, *, force: bool = False) -> str:
-    """Return the id of the run that is meant: of this pipeline, where none is named.
-
-    Raises:
-        UsageError: There is none.
-        ResumeError: It is one of another pipeline.
-    """
-    place = os.path.normpath(Path(file).absolute()) if file else None
-    if run == "last":
-        for found in history.ids():
-            record = history.read(found)
-            if record.file == place and (place is not None or record.pipeline == name):
-                return found
-        raise UsageError(
-            f"no run of {file or name!r} is recorded, so there is none to resume",
-            hint="run it without `--resume`; `petal runs` lists what is recorded",
-            code="unknown-run",
-        )
-    found = history.find(run)
-    other = history.read(found)
-    if not force and other.file is not None and other.file != place:
-        raise ResumeError(
-            f"run {found} is one of {other.file!r}, not of {place or name!r}",
-            hint="name that file, or give `--force` where the file has moved",
-        )
-    return found
 
 
 def asked_again(was: Mapping[str, Any], asked: Request, *, force: bool) -> Request:
@@ -270,7 +249,7 @@ def asked_again(was: Mapping[str, Any], asked: Request, *, force: bool) -> Reque
 
 def _resumable(run: str, found: Standings, problems: list[str], *, force: bool) -> RunPlanned:
     if found.planned is None:
-        raise ResumeError(f"run {run} was stopped before it began", hint="run the pipeline afresh")
+        raise unplanned(run, problems, "run the pipeline afresh")
     if found.ended is Status.SUCCEEDED:
         raise ResumeError(
             f"run {run} has succeeded: there is nothing left to do",
@@ -278,7 +257,7 @@ def _resumable(run: str, found: Standings, problems: list[str], *, force: bool) 
         )
     if problems and not force:
         raise ResumeError(
-            f"the journal of run {run} is damaged: {problems[0]}",
+            f"the journal of run {run} is damaged: {listed(problems)}",
             hint="run the pipeline afresh; `--force` goes on with what can be read, and may do again what was done",
         )
     return found.planned

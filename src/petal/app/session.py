@@ -17,8 +17,8 @@ from petal.plugin.registry import Lookup, Scope, Scopes
 from petal.spec.diagnostic import Diagnostic, Severity
 
 if TYPE_CHECKING:
+    from petal.app.opening import Opener
     from petal.data.signing import Keyring
-    from petal.interfaces.codec import Codec
 
 
 class Session:
@@ -115,6 +115,8 @@ class Session:
 
     def opener(self) -> Opener:
         """Return what opens backends for one run."""
+        from petal.app.opening import Opener
+
         return Opener(self)
 
     def open_backend(self, name: str, settings: Mapping[str, Any], folder: str | None) -> BackendSession:
@@ -125,12 +127,23 @@ class Session:
         """
         import msgspec
 
+        from petal.running.secrets import reveal
+
         backend = self.backend(name)
         if backend is None:
             raise EnvironmentNotReady(
                 f"there is no backend `{name}`", hint="`petal plugins` lists what is installed"
             )
-        return backend.open(msgspec.convert(dict(settings), backend.settings), folder)
+        made = msgspec.convert(reveal(dict(settings)), backend.settings)
+        try:
+            return backend.open(made, folder)
+        except PetalError:
+            raise
+        except Exception as error:  # what a plugin raises is not known
+            raise EnvironmentNotReady(
+                f"backend `{name}` cannot be opened: {type(error).__name__}: {error}",
+                hint="`petal doctor` tries every backend; its plugin should say what is missing",
+            ) from error
 
     def scopes(self, own: Lookup, named: Scope) -> Scopes:
         """Chain the scopes in which a pipeline's operator names are looked up (S2.5)."""
@@ -192,31 +205,6 @@ class Session:
     def take(self, module: Any, origin: str, scope: Scope) -> None:
         """Register a module: its hook implementations with the manager, its operators in a scope."""
         scope.extend(self.plugins.register_module(module, origin, operators_in(module)))
-
-
-class Opener:
-    """Opens backends for one run, and says what their tasks need of plugins (S6.4).
-
-    Args:
-        session: The session.
-    """
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def __call__(self, name: str, settings: Mapping[str, Any], folder: str | None) -> BackendSession:
-        """Open a backend; see :meth:`Session.open_backend`."""
-        return self._session.open_backend(name, settings, folder)
-
-    def codecs(self) -> tuple[Codec, ...]:
-        """Return the codecs of the plugins that something names."""
-        return tuple(self._session.plugins.named("codec").values())
-
-    def resolvers(self, schemes: Iterable[str]) -> dict[str, Any]:
-        """Return what resolves these schemes, and those of the plugins that something names."""
-        plugins = self._session.plugins
-        asked = {scheme: plugins.find("resolver", scheme) for scheme in schemes}
-        return plugins.named("resolver") | {s: found for s, found in asked.items() if found is not None}
 
 
 def _imported(name: str, folder: str) -> ModuleType:

@@ -81,12 +81,15 @@ def operator(
     return decorate if fn is None else decorate(fn)
 
 
-def remote(backend: str, *, failover: Iterable[str] = (), **settings: Any) -> Callable[[F], F]:
+def remote(
+    backend: str, *, failover: Iterable[str | Mapping[str, Any]] = (), **settings: Any
+) -> Callable[[F], F]:
     """Choose where an operator runs, unless the pipeline says otherwise.
 
     Args:
         backend: ``local``, ``process``, ``docker``, ``aws_lambda`` or another installed backend.
-        failover: Backends to go to, in this order, when the one before has an infrastructure error.
+        failover: Where to go, in this order, when the one before has an infrastructure error: names of backends, or
+            ``{"backend": "docker", "image": "x:1"}`` where one needs settings.
         settings: The backend's own settings, such as ``image`` or ``function_name``; and ``protocol`` and ``unsigned``,
             as in a file's ``execution`` block.
     """
@@ -97,14 +100,16 @@ def remote(backend: str, *, failover: Iterable[str] = (), **settings: Any) -> Ca
         )
     if isinstance(failover, str):
         raise DefinitionError("failover is a list of backends", hint=f"write failover=[{failover!r}]")
-    return _policy("remote", execution=execution(backend, tuple(failover), settings))
+    return _policy("remote", execution=execution(backend, failover, settings))
 
 
-def execution(backend: str, failover: tuple[str, ...], said: Mapping[str, Any]) -> Execution:
+def execution(
+    backend: str, failover: Iterable[str | Mapping[str, Any]], said: Mapping[str, Any]
+) -> Execution:
     """Make an ``execution`` block of what was said in Python.
 
     Raises:
-        DefinitionError: ``protocol`` or ``unsigned`` is none.
+        DefinitionError: ``protocol`` or ``unsigned`` is none, or an entry of ``failover`` is no place.
     """
     settings = dict(said)
     protocol, unsigned = settings.pop("protocol", None), settings.pop("unsigned", False)
@@ -115,7 +120,22 @@ def execution(backend: str, failover: tuple[str, ...], said: Mapping[str, Any]) 
         )
     if not isinstance(unsigned, bool):
         raise DefinitionError(f"unsigned is {unsigned!r:.80}", hint="write True or False")
-    return Execution(backend, failover, settings, protocol, unsigned)
+    return Execution(backend, tuple(map(_place, failover)), settings, protocol, unsigned)
+
+
+def _place(said: str | Mapping[str, Any]) -> Execution:
+    """Read an entry of ``failover``: the name of a backend, or a mapping with its settings."""
+    if isinstance(said, str) and said:
+        return Execution(said)
+    block = dict(said) if isinstance(said, Mapping) else {}
+    target = block.pop("target", None)
+    named = block.pop("backend", target)
+    if not isinstance(named, str) or not named or "failover" in block:
+        raise DefinitionError(
+            f"{said!r:.80} is no place to fail over to",
+            hint="write the name of a backend, or {'backend': 'docker', 'image': 'x:1'}; places come one after the other",
+        )
+    return execution(named, (), block)
 
 
 @overload

@@ -326,7 +326,7 @@ def _policy(key: str, value: Any) -> Any:
         failover = rest.pop("failover", ())
         from petal.authoring.decorators import execution  # a run of a file needs none of it
 
-        return execution(backend, (failover,) if isinstance(failover, str) else tuple(failover), rest)
+        return execution(backend, (failover,) if isinstance(failover, str | Mapping) else failover, rest)
     if key == "retry" and isinstance(value, int) and value is not True:
         return Retry(max_attempts=value)
     if key == "batch" and isinstance(value, int) and value is not True:

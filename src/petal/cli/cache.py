@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -85,17 +86,21 @@ def explain(
     gave last, and that is said.
     """
     from petal.app.caching import judge
+    from petal.app.recording import codecs_of
+    from petal.code.source import project_path
 
     request = request_of(params, settings, inputs, targets, backends)
-    plan, planned = plan_of(open_pipeline(file, open_session(plugins)), request)
+    pipeline = open_pipeline(file, open_session(plugins))
+    plan, planned = plan_of(pipeline, request)
     if node is not None:
         _check_node(plan, node)
-    place = home_beside(file, home)
-    if place.has(place.cache / "cache.db"):
-        with _opened(place) as cache:
-            verdicts = judge(plan, planned.operators, cache)
-    else:
-        verdicts = judge(plan, planned.operators, None)
+    place, codecs = home_beside(file, home), codecs_of(pipeline.session.opener())
+    with ExitStack() as stack:
+        for folder in pipeline.folders:  # for what functions import
+            stack.enter_context(project_path(folder))
+        is_there = place.has(place.cache / "cache.db")
+        cache = stack.enter_context(_opened(place)) if is_there else None
+        verdicts = judge(plan, planned.operators, cache, codecs)
     chosen = [v for v in verdicts.values() if node in (None, v.node)]
     if as_json:
         out_json([verdict_record(v) for v in chosen])
@@ -155,6 +160,10 @@ def verdict_lines(verdict: Verdict) -> list[str]:
     if verdict.assumed:
         names = ", ".join(f"`{name}`" for name in verdict.assumed)
         lines.append(f"  (if {visible(names)} gives what it gave last: that has not run)")
+    for name in verdict.uncached:
+        lines.append(
+            f"  (`{visible(name)}` is not cached: nobody looked whether it, or what is before it, has changed)"
+        )
     return lines
 
 

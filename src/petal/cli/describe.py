@@ -74,7 +74,7 @@ def _operators(names: Scopes, as_json: bool) -> int:
 
 def backend_records(session: Session) -> list[dict[str, Any]]:
     """Return the backends that there are, and those that are known of."""
-    from petal.planning.policies import KNOWN_BACKENDS
+    from petal.planning.places import PACKAGES, remedy_of
 
     records = [{"name": "local", "available": True, "summary": "this process: threads made on demand"}]
     brought = session.plugins.backends()
@@ -83,9 +83,7 @@ def backend_records(session: Session) -> list[dict[str, Any]]:
         for n, b in brought.items()
     ]
     records += [
-        {"name": n, "available": False, "summary": text}
-        for n, text in KNOWN_BACKENDS.items()
-        if n not in brought
+        {"name": n, "available": False, "summary": remedy_of(n)} for n in PACKAGES if n not in brought
     ]
     return records
 
@@ -97,7 +95,9 @@ def _backends(session: Session, as_json: bool) -> int:
     if as_json:
         out_json(records)
     else:
-        out(table([(r["name"], "available" if r["available"] else "not yet", r["summary"]) for r in records]))
+        out(
+            table([(r["name"], "available" if r["available"] else "not here", r["summary"]) for r in records])
+        )
     return 0
 
 

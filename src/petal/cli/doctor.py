@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from petal.cli.options import debug_option, json_option, open_pipeline, open_session, plugin_option
 from petal.cli.output import aside, has_colours, out, out_json, painted, table, visible
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 #: Seconds that a probe may take.
 _PATIENCE = 60.0
-_LOCAL = Execution()
 _COLOURS = {"ok": "green", "broken": "red", "off": "dim"}
 
 
@@ -82,24 +82,35 @@ def _plugins(session: Session) -> list[dict[str, Any]]:
 
 def _backends(session: Session, pipeline: Pipeline | None) -> list[dict[str, Any]]:
     """Probe backends: those of a pipeline's nodes, or all that can be opened without settings."""
+    unasked: list[dict[str, Any]] = []
     if pipeline is None:
-        wanted = {name: Execution(name) for name in session.plugins.backends()}
+        wanted = {}
+        for name, backend in session.plugins.backends().items():
+            needed = [f"`{f.encode_name}`" for f in msgspec.structs.fields(backend.settings) if f.required]
+            if needed:
+                detail = f"needs {', '.join(needed)}: `petal doctor FILE` probes it as the nodes of FILE do"
+                unasked.append(_fact(f"backend {name}", "off", detail))
+            else:
+                wanted[name] = Execution(name)
     else:
         wanted = {}
         for node in pipeline.plan().nodes:
-            execution = node.policies.execution if node.policies is not None else _LOCAL
-            if execution.backend != "local" and execution not in wanted.values():  # one probe for each place
-                wanted[f"{execution.backend} (as of {node.id})"] = execution
+            for place in node.policies.execution.places if node.policies is not None else ():
+                place = msgspec.structs.replace(place, failover=())
+                if place.backend != "local" and place not in wanted.values():  # one probe for each
+                    label = f"{place.backend} (as of {node.id})"
+                    wanted[label if label not in wanted else f"{label[:-1]}, {len(wanted)})"] = place
     return [
         _fact("backend local", "ok", "this process"),
         *(_probe(session, label, execution) for label, execution in wanted.items()),
+        *unasked,
     ]
 
 
 def _probe(session: Session, label: str, execution: Execution) -> dict[str, Any]:
     """Run a node there that says what it finds; what plugins want of pipelines is not asked of this one."""
     from petal import Pipeline, node
-    from petal.errors import InvalidPipeline, PetalError
+    from petal.errors import EnvironmentNotReady, InvalidPipeline, PetalError
     from petal.execution.options import Options
     from petal.spec.diagnostic import errors_of, summary
     from petal.worker.probe import report
@@ -115,7 +126,9 @@ def _probe(session: Session, label: str, execution: Execution) -> dict[str, Any]
             wrong = errors_of(planned.findings)
             raise InvalidPipeline(summary(pipeline.name, wrong), wrong)
         told = pipeline.execute(planned, Options(), []).check().outputs["report"]
-    except PetalError as error:
+    except PetalError as raised:
+        reason = raised.__cause__ if isinstance(raised, EnvironmentNotReady) else None
+        error = reason if isinstance(reason, PetalError) else raised
         return _fact(
             f"backend {label}", "broken", f"{error.message}" + (f" ({error.hint})" if error.hint else "")
         )

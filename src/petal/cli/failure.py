@@ -59,7 +59,12 @@ def tally(findings: list[Diagnostic]) -> str:
 def show_failure(error: NodeFailed, *, debug: bool = False, replay: str | None = None) -> None:
     """Show a node that failed: what, which attempt, its parameters, the user's own traceback, and how to replay it."""
     attempt = f" (attempt {error.attempt})" if error.attempt else ""
-    _head(f"node `{error.node}` failed{attempt}: {error.message}" if error.node else error.message)
+    what = (
+        f"what node `{error.node}` did is not known"
+        if error.kind == "unknown"
+        else f"node `{error.node}` failed"
+    )
+    _head(f"{what}{attempt}: {error.message}" if error.node else error.message)
     if error.params:
         err(f"  parameters: {visible(error.params)}")
     text = error.traceback
@@ -76,6 +81,10 @@ def show_failure(error: NodeFailed, *, debug: bool = False, replay: str | None =
 def show_interrupt(error: BaseException) -> int:
     """Say that a signal stopped the run, and return the exit code that stands for it."""
     err(visible(str(error)))
+    result = getattr(error, "result", None)
+    for node in result.nodes.values() if result is not None else ():
+        if node.error is not None and node.error.kind == "unknown":
+            show_failure(node.error)
     return 128 + int(getattr(error, "signal", 2))
 
 

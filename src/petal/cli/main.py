@@ -84,8 +84,10 @@ class LazyGroup(click.Group):
         name = args[0]
         if not ctx.resilient_parsing and not name.startswith("-") and self.get_command(ctx, name) is None:
             from petal.planning.findings import did_you_mean
+            from petal.planning.places import PACKAGES, remedy_of
 
             hint = did_you_mean(name, COMMANDS) or "`petal --help` lists the commands"
+            hint = remedy_of(name) if name in PACKAGES else hint
             raise UsageError(f"there is no command `{name}`", hint=hint, code="unknown-command")
         return super().resolve_command(ctx, args)
 

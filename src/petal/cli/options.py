@@ -49,8 +49,8 @@ def planning_options(function: F) -> F:
             "--backend",
             "backends",
             multiple=True,
-            metavar="[NODE=]NAME",
-            help="Where a node, or every node, runs.",
+            metavar="[NODE=]NAME[,KEY=VALUE...]",
+            help="Where a node, or every node, runs; settings may follow.",
         ),
         click.option("--input", "inputs", multiple=True, metavar="NAME=VALUE", help="Give a pipeline input."),
         click.option(
@@ -100,13 +100,8 @@ def request_of(
     given = _pairs("--input", inputs)
     places: dict[str, str] = {}
     for text in backends:
-        node, equals, name = text.rpartition("=")
-        if not name or (equals and not node):
-            raise UsageError(
-                f"--backend {text}: there is no name in it",
-                hint="write --backend NAME or --backend NODE=NAME",
-            )
-        places[node] = name
+        node, place = _placement(text)
+        places[node] = place
     return Request(
         params=values,
         inputs=given,
@@ -117,6 +112,25 @@ def request_of(
         folder=os.getcwd(),
         to_run=to_run,
     )
+
+
+def _placement(text: str) -> tuple[str, str]:
+    """Take a ``--backend`` apart: the node, empty for every one, and the backend with its settings."""
+    head, comma, rest = text.partition(",")
+    node, equals, name = head.rpartition("=")
+    if not name or (equals and not node):
+        raise UsageError(
+            f"--backend {text}: there is no name in it",
+            hint="write --backend NAME or --backend NODE=NAME",
+        )
+    for setting in rest.split(",") if comma else ():
+        key, equals, _ = setting.partition("=")
+        if not key or not equals:
+            raise UsageError(
+                f"--backend {text}: `{setting}` is no setting",
+                hint="write --backend NODE=NAME,KEY=VALUE; a value with a comma goes into the file",
+            )
+    return node, name + comma + rest
 
 
 def _pairs(option: str, texts: Iterable[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from petal.cli.cache import verdict_record
 from petal.cli.output import is_unicode, plain, table, visible
 from petal.planning import picture
-from petal.planning.moving import shown_backend
+from petal.planning.moving import places_of, shown_backend
 from petal.planning.policies import default_effects
 from petal.planning.stages import plan_edges
 from petal.spec.pipeline import MISSING
@@ -93,11 +93,7 @@ def policy_text(name: str, value: Any) -> str:
     if value is None or value is False:
         return "1 attempt" if name == "retry" else "off"
     if isinstance(value, Execution):
-        settings = "".join(f", {k}={plain(v)}" for k, v in value.settings.items())
-        failover = f", failover {' '.join(value.failover)}" if value.failover else ""
-        protocol = ", plain JSON" if value.speaks_json else ""
-        unsigned = ", unsigned" if value.unsigned else ""
-        return value.backend + settings + failover + protocol + unsigned
+        return ", then ".join(map(_place_text, value.places))
     if isinstance(value, Retry):
         return f"{value.max_attempts} attempts, {duration_text(value.delay) if value.delay else 'no delay'}"
     if isinstance(value, Cache):
@@ -110,6 +106,13 @@ def policy_text(name: str, value: Any) -> str:
             f"{value.size} rows{limit}, {value.in_flight} in flight{'' if value.ordered else ', any order'}"
         )
     return str(getattr(value, "value", value))
+
+
+def _place_text(place: Execution) -> str:
+    settings = "".join(f", {k}={plain(v)}" for k, v in place.settings.items())
+    protocol = ", plain JSON" if place.speaks_json else ""
+    unsigned = ", unsigned" if place.unsigned else ""
+    return f"{place.backend}{settings}{protocol}{unsigned}"
 
 
 def _stage_numbers(plan: Plan) -> dict[int, int]:
@@ -133,6 +136,7 @@ def _node(plan: Plan, index: int, stage: int | None, verdict: Verdict | None) ->
         "kind": spec.kind.value,
         "ref": spec.ref,
         "backend": shown_backend(plan, index),
+        "failover": list(places_of(node)[1:]),
         "stage": stage,
         "runs": index not in plan.overrides,
         "params": {name: plain(value) for name, value in node.params.items()},
@@ -174,7 +178,8 @@ def _link(link: Link, ids: list[str]) -> dict[str, Any]:
 def _node_text(node: dict[str, Any]) -> str:
     stage = f", stage {node['stage']}" if node["stage"] else ""
     given = "" if node["runs"] else ", not run: its value is given"
-    lines = [f"{node['id']}: {node['type']} ({node['kind']}) on {node['backend']}{stage}{given}"]
+    places = ", then ".join([node["backend"], *node["failover"]])
+    lines = [f"{node['id']}: {node['type']} ({node['kind']}) on {places}{stage}{given}"]
     rows = [(name, visible(_short(value))) for name, value in node["params"].items()]
     rows += [(name, _input_text(source)) for name, source in node["inputs"].items()]
     rows += [("columns", ", ".join(node["columns"]))] if node["columns"] else []

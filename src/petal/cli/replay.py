@@ -42,7 +42,7 @@ def command(
 
     place = open_home(home)
     run = History(place).find(run)
-    was, nodes = recorded_run(place, run)
+    was, nodes, problems = recorded_run(place, run)
     pipeline = open_pipeline(was.file or "", open_session(plugins))
     shown: list[NodeFinished] = []
 
@@ -54,6 +54,8 @@ def command(
         with aside():
             replay = stack.enter_context(replaying(pipeline, place, was, nodes, node, force=force))
         _tell(replay, run, node)
+        for problem in problems:
+            err(visible(f"  the journal is damaged, and what it said there is not known: {problem}"))
         listeners: list[Callable[[Event], None]] = [_console(replay, stack), keep]
         result = pipeline.execute(replay.planned, replay.options, listeners, details=True)
         result.outputs.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from contextlib import ExitStack, nullcontext
@@ -49,7 +50,7 @@ class Look(Struct, frozen=True):
 
 
 @click.command("run", short_help="Run a pipeline.")
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", required=False)
 @planning_options
 @click.option(
     "--workers",
@@ -100,7 +101,7 @@ class Look(Struct, frozen=True):
 )
 @click.option("--no-progress", is_flag=True, help="Show no progress on a terminal.")
 def command(
-    file: str,
+    file: str | None,
     params: tuple[str, ...],
     settings: tuple[str, ...],
     inputs: tuple[str, ...],
@@ -127,6 +128,7 @@ def command(
     Its Python files are imported, also with --dry-run. Results go to stdout where a node writes to `-` or
     --json is given; everything else goes to stderr.
     """
+    file, resume, refresh = _file_of(file, resume, refresh)
     request = request_of(params, settings, inputs, targets, backends, to_run=not dry_run)
     pipeline = open_pipeline(file, open_session(plugins))
     session = pipeline.session
@@ -173,6 +175,40 @@ def command(
     if as_json:
         out_json(result.as_record())
     return 0 if result.status == "succeeded" else 1
+
+
+def _file_of(
+    file: str | None, resume: str | None, refresh: tuple[str, ...]
+) -> tuple[str, str | None, tuple[str, ...]]:
+    """Find the pipeline's file where an option before it has taken it for its own value.
+
+    Raises:
+        UsageError: No file is given.
+    """
+    if file is not None and resume is not None and _is_file(resume):
+        raise UsageError(
+            f"--resume takes a run, and {resume!r} is a file",
+            hint=f"`petal run {shlex.quote(resume)} --resume` goes on with the last run of it",
+        )
+    if file is not None:
+        return file, resume, refresh
+    if refresh and _is_file(refresh[-1]):
+        return refresh[-1], resume, (*refresh[:-1], "")
+    if resume is not None and _is_file(resume):
+        return resume, "last", refresh
+    hint = "name the pipeline's file, as in `petal run pipeline.yaml`"
+    if resume not in (None, "last"):
+        hint = f"`petal run FILE --resume {shlex.quote(resume)}` where that is a run; it is no file"
+    elif refresh and refresh[-1]:
+        hint = f"`petal run FILE --refresh {shlex.quote(refresh[-1])}` where that is a node; it is no file"
+    elif resume is not None:
+        hint = "`petal run FILE --resume` goes on with the last run of FILE"
+    raise UsageError("no pipeline is named: FILE is missing", hint=hint)
+
+
+def _is_file(text: str) -> bool:
+    """Whether a text names a pipeline's file, as ``x.yaml`` or ``x.py:name`` does; no run or node has a dot in its name."""
+    return "." in text and (os.path.isfile(text) or os.path.isfile(text.rpartition(":")[0]))
 
 
 def _refreshed(plan: Plan, names: tuple[str, ...]) -> frozenset[str]:
@@ -253,6 +289,7 @@ def _listeners(plan: Plan, look: Look, stack: ExitStack) -> list[Callable[[Event
     if look.log_format is not None:
         return []
     from petal.metadata.console import Console, showing_logs
+    from petal.planning.moving import places_of
 
     stream, listeners = sys.stderr, list[Any]()
 
@@ -273,7 +310,9 @@ def _listeners(plan: Plan, look: Look, stack: ExitStack) -> list[Callable[[Event
     names = [(node.id, node.operator) for node in plan.nodes]
     attempts = {n.id: n.policies.retry.max_attempts for n in plan.nodes if n.policies and n.policies.retry}
     colour = has_colours(stream)
-    return [*listeners, Console(show, names, unicode=unicode, colour=colour, attempts=attempts)]
+    places = {n.id: places for n in plan.nodes if len(places := places_of(n)) > 1}
+    console = Console(show, names, unicode=unicode, colour=colour, attempts=attempts, places=places)
+    return [*listeners, console]
 
 
 def _warn(findings: list[Diagnostic], warnings: list[str], look: Look) -> None:
@@ -315,7 +354,7 @@ def _show_failures(result: RunResult, look: Look, home: str | None) -> None:
 
 def _replay(result: RunResult, error: NodeFailed, home: str | None) -> str | None:
     """Return the command that runs a node again that failed."""
-    if error.node is None:
+    if error.node is None or error.kind == "unknown":
         return None
     where = f" --home {shlex.quote(home)}" if home is not None else ""
     return f"petal replay {result.run_id} {error.node}{where}"

@@ -40,6 +40,10 @@ def command(ctx: click.Context, home: str | None, as_json: bool, limit: int) -> 
         return 0
     rows = [["RUN", "STATUS", "STARTED", "TIME", "PIPELINE", "NODES"], *map(_row, runs)]
     out(table(rows) if runs else "no run is recorded yet")
+    for run in [run for run in runs if run.problems]:
+        from petal.app.recorded import listed
+
+        err(visible(f"run {run.run}: {listed(run.problems)}; `petal show {run.run}` says what is left of it"))
     left = len(history.ids()) - len(runs)
     if left > 0:
         err(f"{left:,} older: --limit 0 lists all")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 #: How many failed calls of a node in batches are shown.
 _CALLS = 10
+#: How many damaged records are shown.
+_PROBLEMS = 5
 
 
 @click.command("show", short_help="Show what a run did: nodes, attempts, errors.")
@@ -27,6 +30,8 @@ def command(run: str, home: str | None, as_json: bool) -> int:
     """Show what a run did: its nodes, where each attempt ran, rows, times, what came from the cache, errors, files.
 
     RUN is the beginning of a run's id, as `petal runs` lists them, or `last`. A run that is still running can be shown.
+    Of one that was killed, nodes that were at work, or could have been, are `interrupted`; where a second execution would
+    do harm, they are `unknown`.
     """
     from petal.cli.runs import record_of
     from petal.metadata.history import History
@@ -48,7 +53,12 @@ def _lines(run: RunRecord) -> Iterator[str]:
     resumed = f", resumed {run.resumed} time{'s' * (run.resumed > 1)}" if run.resumed else ""
     yield f"{run.run}  {run.status} after {seconds_text(run.seconds)}{began}{resumed}"
     yield visible(f"{run.pipeline}  {run.file or ''}".strip())
-    yield f"process {run.pid} on {visible(run.host)}, Petal {run.petal}, Python {run.python}"
+    if run.started is None:
+        yield "what was planned is not known: " + (
+            "its record is damaged" if run.problems else "it was not written"
+        )
+    else:
+        yield f"process {run.pid} on {visible(run.host)}, Petal {run.petal}, Python {run.python}"
     for address, value in _asked(run):
         yield visible(f"{address}: {value}")
     yield f"nodes: {counts_text(run.counts) or 'none'}"
@@ -57,8 +67,39 @@ def _lines(run: RunRecord) -> Iterator[str]:
     yield table(rows)
     for node in run.nodes:
         yield from _details(node)
-    for problem in run.problems:
-        yield f"journal: {visible(problem)}"
+    yield from _not_known(run)
+    if run.problems:
+        yield from _damage(run)
+
+
+def _not_known(run: RunRecord) -> Iterator[str]:
+    """Yield how to go on where nobody knows what a node has done."""
+    names = [node.id for node in run.nodes if node.status == "unknown"]
+    if not names or run.file is None or run.status in ("running", "succeeded"):
+        return
+    again = f"petal run {shlex.quote(run.file)} --resume {run.run}"
+    yield ""
+    yield visible(
+        f"find out what {', '.join(f'`{name}`' for name in names)} did, and go on with one of these for each:"
+    )
+    for name in names:
+        yield visible(f"  {again} --rerun {name}")
+        yield visible(f"  {again} --assume-done {name}")
+
+
+def _damage(run: RunRecord) -> Iterator[str]:
+    """Yield what is wrong with the journal, and what can still be done."""
+    yield ""
+    yield "the journal is damaged, and what is said above lacks what was there:"
+    for problem in run.problems[:_PROBLEMS]:
+        yield f"  {visible(problem)}"
+    if len(run.problems) > _PROBLEMS:
+        yield f"  and {len(run.problems) - _PROBLEMS:,} more"
+    if run.started is None:
+        yield "  the run cannot be resumed or replayed: run the pipeline afresh"
+    elif run.status != "succeeded":
+        file = shlex.quote(run.file or "FILE")
+        yield f"  run the pipeline afresh; or go on with what can be read: petal run {file} --resume {run.run} --force"
 
 
 def _asked(run: RunRecord) -> Iterator[tuple[str, str]]:
@@ -112,5 +153,5 @@ def _attempt(attempt: Attempt) -> str:
     if attempt.error:
         text += f" ({attempt.kind}): {visible(attempt.error)}"
     if attempt.wait is not None:
-        text += f"; the next one {attempt.wait:.1f}s later"
+        text += f"; the next one {attempt.wait:.1f}s later" if attempt.wait else "; the next one at once"
     return text

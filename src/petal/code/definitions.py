@@ -21,6 +21,7 @@ Node = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _WITH_DOCSTRING = (*_DEFINITIONS, ast.Module)
 _STANDARD_LIBRARY = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib")})
+_LOADERS = frozenset({"import_module", "__import__"})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _PETAL = str(Path(__file__).resolve().parent.parent) + os.sep
 
@@ -204,6 +205,60 @@ def chains(node: ast.AST) -> Iterator[tuple[str, ...]]:
             inner.add(id(root))
         if isinstance(root, ast.Name):
             yield (root.id, *reversed(attributes))
+
+
+def without(node: ast.AST, left_out: set[int]) -> ast.AST:
+    """Return a definition without some of its decorators, given by their ``id()``."""
+    if not left_out or isinstance(node, ast.Lambda):
+        return node
+    kept = {name: getattr(node, name) for name in node._fields if hasattr(node, name)}
+    kept["decorator_list"] = [d for d in kept["decorator_list"] if id(d) not in left_out]
+    return type(node)(**kept)
+
+
+def loads(node: ast.AST) -> Iterator[tuple[str | None, str, list[tuple[str, ...]]]]:
+    """Give every import by a call in a tree: ``importlib.import_module("x")``, ``__import__("x")``.
+
+    Yields:
+        The module's name as it is written, None where it is made while the code runs; the package that a name beginning
+        with a dot belongs to, empty for that of the code; and what of the module is used, as :func:`chains` gives it, an
+        empty one where that cannot be told.
+    """
+    calls = [c for c in ast.walk(node) if isinstance(c, ast.Call) and c.args and _called(c) in _LOADERS]
+    if not calls:
+        return
+    holders = {id(child): parent for parent in ast.walk(node) for child in ast.iter_child_nodes(parent)}
+    for call in calls:
+        named, package = (
+            call.args[0],
+            [*call.args[1:2], *[k.value for k in call.keywords if k.arg == "package"]],
+        )
+        dotted = named.value if isinstance(named, ast.Constant) and type(named.value) is str else None
+        within = package[0].value if package and isinstance(package[0], ast.Constant) else ""
+        top = (
+            _called(call) == "__import__" and dotted is not None and "." in dotted
+        )  # it gives the first of the two
+        yield dotted, str(within or ""), [()] if top else _taken(call, holders, node)
+
+
+def _called(call: ast.Call) -> str | None:
+    """Return the last name of what is called."""
+    return getattr(call.func, "attr", None) or getattr(call.func, "id", None)
+
+
+def _taken(call: ast.Call, holders: dict[int, ast.AST], node: ast.AST) -> list[tuple[str, ...]]:
+    """Return what is used of a module that a call gives."""
+    holder = holders.get(id(call))
+    if isinstance(holder, ast.Attribute):
+        return [(holder.attr,)]
+    if (
+        isinstance(holder, ast.Assign)
+        and len(holder.targets) == 1
+        and isinstance(holder.targets[0], ast.Name)
+    ):
+        name = holder.targets[0].id
+        return [c[1:] for c in chains(node) if c[0] == name and c[1:]] or [()]
+    return [()]
 
 
 def _walk(node: ast.AST) -> Iterator[ast.AST]:

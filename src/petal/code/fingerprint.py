@@ -11,6 +11,7 @@ import json
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -25,10 +26,12 @@ from petal.code.definitions import (
     chains,
     global_names,
     home_of,
+    loads,
     module_label,
     namespace_of,
     shape,
     text_of,
+    without,
 )
 from petal.code.edited import is_edited
 
@@ -246,7 +249,7 @@ class _Walk:
         left_out = {id(n) for d in ours for n in ast.walk(d)}
         taken = [
             c
-            for c in chains(_without(node, left_out))
+            for c in chains(without(node, left_out))
             if c[0] in namespace and (known is None or c[0] in known)
         ]
         self._globals(name, taken, namespace, text)
@@ -297,6 +300,12 @@ class _Walk:
                 except ImportError:
                     continue
                 self._import(name, module, [(alias.name,) for alias in found.names])
+        for dotted, within, used in loads(node):
+            if dotted is None:
+                self.problems.append(f"{name} imports a module whose name is made while it runs")
+                continue
+            with suppress(ImportError):
+                self._import(name, importlib.util.resolve_name(dotted, within or package), used)
 
     def _import(self, name: str, dotted: str, attributes: list[tuple[str, ...]]) -> None:
         module = sys.modules.get(dotted)
@@ -366,15 +375,6 @@ def _is_petals(decorator: ast.expr, namespace: Mapping[str, Any]) -> bool:
     value = namespace.get(found.id) if isinstance(found, ast.Name) else None
     home = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
     return isinstance(home, str) and (home == "petal" or home.startswith("petal."))
-
-
-def _without(node: ast.AST, left_out: set[int]) -> ast.AST:
-    """Return a definition without some of its decorators."""
-    if not left_out or isinstance(node, ast.Lambda):
-        return node
-    kept = {name: getattr(node, name) for name in node._fields if hasattr(node, name)}
-    kept["decorator_list"] = [d for d in kept["decorator_list"] if id(d) not in left_out]
-    return type(node)(**kept)
 
 
 @cache

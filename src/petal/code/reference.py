@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from msgspec import convert
 
 from petal.code.failure import PythonError
 from petal.code.loader import Reference, load_file, load_module
@@ -37,6 +39,30 @@ def resolve(reference: Reference) -> Any:
             hint="the worker has other code than the process that sent the task: bring it up to date",
             code="worker-lacks",
         )
+    return found
+
+
+def made(what: str, references: Iterable[Mapping[str, Any]]) -> list[Any]:
+    """Make what another process has named, each by calling it without arguments.
+
+    Args:
+        what: What they are, for messages.
+        references: References as plain data.
+
+    Raises:
+        EnvironmentNotReady: One is not here, or cannot be made (code ``worker-lacks``).
+    """
+    found = []
+    for one in references:
+        kind = resolve(convert(one, Reference))
+        try:
+            found.append(kind())
+        except Exception as error:
+            raise EnvironmentNotReady(
+                f"{what} `{kind.__qualname__}` cannot be made in a worker: {type(error).__name__}: {error}",
+                hint="its class is to be made without arguments",
+                code="worker-lacks",
+            ) from error
     return found
 
 

@@ -143,7 +143,7 @@ def _execution(policy: Execution, plain: _Plain) -> Any:
         return policy.backend
     block: dict[str, Any] = {"backend": policy.backend, **plain.named(policy.settings, "execution setting")}
     if policy.failover:
-        block["failover"] = list(policy.failover)
+        block["failover"] = [_execution(place, plain) for place in policy.failover]
     if policy.protocol is not None:
         block["protocol"] = policy.protocol
     if policy.unsigned:

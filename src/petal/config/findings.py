@@ -145,7 +145,11 @@ class Part:
 
     def inside(self, key: str, data: dict[str, Any]) -> Part:
         """Return the part beneath a key whose value is the mapping ``data``."""
-        return Part(self.findings, data, (*self.path, key), self.name(key))
+        return self.beneath((key,), data, self.name(key))
+
+    def beneath(self, keys: Path, data: dict[str, Any], where: str) -> Part:
+        """Return the part beneath several keys whose value is the mapping ``data``, and which messages call so."""
+        return Part(self.findings, data, (*self.path, *keys), where)
 
     def wrong(self, wanted: str, *keys: str | int, value: object, what: str, hint: str | None = None) -> None:
         """Note that a value is of the wrong type: what was found and what is wanted."""

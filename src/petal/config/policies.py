@@ -76,27 +76,47 @@ def _execution(part: Part, key: str, value: Any) -> Execution | None:
     if not isinstance(value, dict):
         part.wrong("a mapping or the name of a backend", key, value=value, what=part.name(key))
         return None
-    block = part.inside(key, value)
+    return _block(part, part.inside(key, value), (key,))
+
+
+def _block(part: Part, block: Part, keys: tuple[str | int, ...], *, inside: bool = False) -> Execution | None:
+    """Read a block that names a backend.
+
+    Args:
+        part: What the block stands in.
+        block: The block.
+        keys: Where it stands there.
+        inside: Whether it is an entry of another block's ``failover``.
+    """
+    value, name = block.data, block.where
     word = "backend" if value.get("backend") is not None else "target"
     if word == "backend" and value.get("target") not in (None, value["backend"]):
         block.add(
             "bad-policy",
-            f"{part.name(key)} names a backend and a target",
+            f"{name} names a backend and a target",
             "target",
             hint="`target` is another word for `backend`: keep one",
         )
-    failover = block.texts("failover", code="bad-policy")
+    if inside and "failover" in value:
+        block.add(
+            "bad-policy",
+            f"{name} has a failover of its own",
+            "failover",
+            hint="write the places one after the other, in the list that this entry stands in",
+            at_key=True,
+        )
+    failover = () if inside else _failover(block)
     protocol = _word(block, "protocol", PROTOCOLS, "say how inputs and output travel")
     unsigned = block.flag("unsigned") or False
     settings = {k: v for k, v in value.items() if k not in EXECUTION_KEYS}
     if value.get(word) is None:
-        if not value:
+        if not value and not inside:
             return Execution()
         meant = next((k for k in settings if similar(k, ("backend", "target"))), None)
         part.add(
             "missing-key",
-            f"{part.name(key)} does not name a backend",
-            key,
+            f"{name} does not name a backend",
+            *keys,
             hint=f"did you mean `backend` instead of `{shorten(meant)}`?"
             if meant
             else "add `backend: local`, or another",
@@ -104,6 +124,36 @@ def _execution(part: Part, key: str, value: Any) -> Execution | None:
         return None
     backend = block.fixed_text(word, "bad-policy")
     return None if backend is None else Execution(backend, failover, settings, protocol, unsigned)
+
+
+def _failover(block: Part) -> tuple[Execution, ...]:
+    """Read the places to go to: names of backends, and blocks of those that need settings."""
+    value = block.data.get("failover")
+    if isinstance(value, str):
+        found = block.fixed_text("failover", "bad-policy")
+        return () if found is None else (Execution(found),)
+    if isinstance(value, dict):
+        value, one = [value], True
+    else:
+        one = False
+    if not isinstance(value, list):
+        if value is not None:
+            block.wrong("a list", "failover", value=value, what=block.name("failover"))
+        return ()
+    places = []
+    for i, item in enumerate(value):
+        keys: tuple[str | int, ...] = ("failover",) if one else ("failover", i)
+        what = block.name("failover") if one else f"item {i + 1} of {block.name('failover')}"
+        if isinstance(item, dict):
+            place = _block(block, block.beneath(keys, item, what), keys, inside=True)
+            places += [place] if place is not None else []
+        elif not isinstance(item, str):
+            block.wrong("the name of a backend, or a mapping", *keys, value=item, what=what)
+        elif not item.strip():
+            block.add("bad-value", f"{what} is empty", *keys, hint="remove it")
+        elif not block.refuse_reference(item, *keys, code="bad-policy"):
+            places.append(Execution(item))
+    return tuple(places)
 
 
 def _retry(part: Part, key: str, value: Any) -> Retry | bool | None:

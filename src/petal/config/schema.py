@@ -234,7 +234,6 @@ def _execution_block() -> Schema:
     properties = {
         "backend": backend,
         "target": {**backend, "description": "Another word for backend."},
-        "failover": _to("texts", description="Backends to go to when the one before is down."),
         "protocol": {
             "enum": list(PROTOCOLS),
             "description": "How inputs and output travel: json for a program that knows nothing of Petal, "
@@ -246,8 +245,20 @@ def _execution_block() -> Schema:
             "description": "Let plain JSON pass without a seal, although there is a keyring.",
         },
     }
-    needed = [{"required": ["backend"]}, {"required": ["target"]}, {"maxProperties": 0}]
-    return {"type": "object", "properties": properties, "anyOf": needed}
+    named = [{"required": ["backend"]}, {"required": ["target"]}]
+    name: Schema = {"type": "string", "minLength": 1}
+    place: Schema = {"type": "object", "properties": {**properties, "failover": False}, "anyOf": named}
+    failover = _either(
+        name,
+        place,
+        _list_of(_either(name, place)),
+        description="Where to go, in order, when the backend is down: names, or blocks with settings.",
+    )
+    return {
+        "type": "object",
+        "properties": {**properties, "failover": failover},
+        "anyOf": [*named, {"maxProperties": 0}],
+    }
 
 
 def _node(types: list[OperatorSpec], conditions: list[Schema], *, closed: bool) -> Schema:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
-from petal.code.loader import Reference, is_importable, reference
-from petal.code.reference import resolve
+from petal.code.loader import is_importable, reference
 from petal.data.frames import batches_of, to_container
-from petal.errors import DataError, EnvironmentNotReady, PetalError
+from petal.errors import DataError, PetalError
 from petal.interfaces.adapter import Adapter
 from petal.spec.operator import Input, OperatorSpec, Output
 
@@ -99,26 +98,6 @@ def references_to(specs: Iterable[OperatorSpec]) -> list[dict[str, Any]]:
             kinds = [type(adapter) for adapter in port.seen.adapters]
             return [msgspec.to_builtins(reference(kind)) for kind in kinds if is_importable(kind) is None]
     return []
-
-
-def made_from(references: Iterable[Mapping[str, Any]]) -> tuple[Adapter, ...]:
-    """Make adapters of what :func:`references_to` said in another process.
-
-    Raises:
-        EnvironmentNotReady: One is not here, or cannot be made.
-    """
-    found = []
-    for one in references:
-        kind = resolve(msgspec.convert(one, Reference))
-        try:
-            found.append(kind())
-        except Exception as error:
-            raise EnvironmentNotReady(
-                f"adapter `{kind.__qualname__}` cannot be made in a worker: {type(error).__name__}: {error}",
-                hint="its class is to be made without arguments",
-                code="worker-lacks",
-            ) from error
-    return tuple(found)
 
 
 def _failed(adapter: Adapter, what: str, error: Exception) -> DataError:

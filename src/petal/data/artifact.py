@@ -186,6 +186,16 @@ class Making:
         """How many rows were put so far."""
         return self._count or 0
 
+    @property
+    def written(self) -> int:
+        """How many of them are written; the others wait for more."""
+        return self._done
+
+    def so_far(self) -> Artifact:
+        """Return the rows of a stream that were written before one that cannot be; what waits is left out."""
+        self._rows, self._frames, self._waiting, self._count = [], [], 0, self._done
+        return self.finish()
+
     def put(self, piece: Any) -> None:
         """Add a piece of a stream: a list of items, or a batch.
 

@@ -24,6 +24,7 @@ from petal.data.artifact import LAYOUT, digest_of
 from petal.data.codecs import Codecs
 from petal.data.file_state import FileState
 from petal.data.frames_wire import is_frame
+from petal.data.type_text import type_text
 from petal.errors import DataError
 from petal.planning.values import file_use
 from petal.spec.operator import OperatorSpec
@@ -34,6 +35,8 @@ from petal.spec.views import READS, Seen, View, seen
 _SHORT = 120
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _SECRET = "${secret:"
+#: Types whose constants are told apart by their text; nothing of them has to be written as an artifact.
+_PLAIN = frozenset((int, float, bool, str, type(None)))
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -153,6 +156,9 @@ def digest_of_constant(value: Any, annotation: Any, view: Seen, codecs: Codecs |
     Raises:
         DataError: It cannot be written.
     """
+    if type(value) in _PLAIN:
+        text = f"{type(value).__name__} {value!r} for {type_text(annotation)} {view.view.value}"
+        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
     if not view.view.streams:
         return digest_of(value, annotation, view, codecs)
     pieces = value if view.view is View.BATCHES and not is_frame(value) else [value]

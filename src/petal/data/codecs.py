@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from petal.code.loader import Reference, is_importable, reference
-from petal.code.reference import resolve
+from petal.code.loader import is_importable, reference
 from petal.data.limits import Limits, check_msgpack
 from petal.data.wire import Spool
 from petal.errors import DataError, EnvironmentNotReady, PetalError, WireError
@@ -107,26 +106,6 @@ class Codecs:
                 code="worker-lacks",
             )
         return codec
-
-
-def made_codecs(references: Iterable[Mapping[str, Any]]) -> Codecs | None:
-    """Make codecs of what :meth:`Codecs.references` said in another process; None where it named none.
-
-    Raises:
-        EnvironmentNotReady: One is not here, or cannot be made.
-    """
-    found = []
-    for one in references:
-        kind = resolve(msgspec.convert(one, Reference))
-        try:
-            found.append(kind())
-        except Exception as error:
-            raise EnvironmentNotReady(
-                f"codec `{kind.__qualname__}` cannot be made in a worker: {type(error).__name__}: {error}",
-                hint="its class is to be made without arguments",
-                code="worker-lacks",
-            ) from error
-    return Codecs(found) if found else None
 
 
 def _encoded(codec: Codec, value: Any, where: str) -> bytes:

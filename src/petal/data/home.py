@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -84,7 +85,11 @@ class Home:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise _refused(f"cannot use {str(self.path)!r}: {reason}", _REMEDY) from error
         if stat.S_ISLNK(found.st_mode):
-            raise _refused(f"{str(self.path)!r} is a symbolic link", f"{_REMEDY}, by its real path")
+            raise _refused(
+                f"{str(self.path)!r} is a symbolic link, which could be made to lead elsewhere between two looks at it, "
+                "and state with it",
+                f"name the folder that it leads to: `--home {shlex.quote(os.path.realpath(self.path))}`, or ${VARIABLE}",
+            )
         if not stat.S_ISDIR(found.st_mode):
             raise _refused(f"{str(self.path)!r} is not a folder", _REMEDY)
         if found.st_uid != os.geteuid():
@@ -180,6 +185,8 @@ def find_home(start: str | os.PathLike[str], environment: Mapping[str, str]) -> 
         place = Path(start).absolute()
         homes = [Home(folder / NAME) for folder in (place, *place.parents)]
     for home in homes:
+        if home.path.is_symlink():
+            home.check()
         if any(home.has(folder) and folder.is_dir() for folder in (home.runs, home.cache)):
             home.check()
             return home

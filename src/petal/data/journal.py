@@ -14,7 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from petal.data.journal_lines import end_of_records, line_of
+from petal.data.journal_lines import end_of_records, lines_for
 from petal.data.publishing import sync_folder
 from petal.errors import JournalError
 
@@ -169,10 +169,9 @@ class JournalFile:
             raise self._error()
         self._takes += 1
         pending = self._pending
-        lines = [line_of(pending.popleft()) for _ in range(len(pending))]
-        if not lines and not self._rest:
+        self._rest += lines_for([pending.popleft() for _ in range(len(pending))])
+        if not self._rest:
             return
-        self._rest += b"".join(lines)
         self._dirty = True
         try:
             while self._rest:

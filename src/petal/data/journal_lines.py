@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
+from zlib import crc32
 
 import msgspec
 from msgspec import Struct
@@ -21,17 +21,17 @@ _NAMES: Final = frozenset(
 )
 
 
-def line_of(record: Struct) -> bytes:
-    """Return the line of a record: secrets hidden, text that is no Unicode escaped. Never fails."""
-    if hides():
-        body = _encoder.encode(_hidden(record))
-    else:
+def lines_for(records: Iterable[Struct]) -> bytes:
+    """Return the lines of records: secrets hidden, text that is no Unicode escaped. Never fails."""
+    encode = _hiding if hides() else _encoder.encode
+    lines = []
+    for record in records:
         try:
-            body = _encoder.encode(record)
+            body = encode(record)[1:]
         except (TypeError, ValueError, OverflowError, RecursionError):
-            body = _encoder.encode(_plain(record))
-    body = body[1:]
-    return b'{"crc":"%08x",%b\n' % (zlib.crc32(body), body)
+            body = _encoder.encode(_plain(record))[1:]
+        lines.append(b'{"crc":"%08x",%b\n' % (crc32(body), body))
+    return b"".join(lines)
 
 
 class Line(NamedTuple):
@@ -67,7 +67,7 @@ def lines_of(data: bytes) -> Iterator[Line]:
 
 def _body(line: bytes) -> bytes | None:
     body = line[_HEAD:]
-    if line[:_HEAD] != b'{"crc":"%08x",' % zlib.crc32(body):
+    if line[:_HEAD] != b'{"crc":"%08x",' % crc32(body):
         return None
     return b"{" + body
 
@@ -77,9 +77,9 @@ def end_of_records(data: bytes) -> int:
     return max((line.end for line in lines_of(data) if line.body is not None), default=0)
 
 
-def _hidden(record: Struct) -> dict[str, Any]:
+def _hiding(record: Struct) -> bytes:
     found: dict[str, Any] = _plain(record)
-    return {name: value if name in _NAMES else _without_secrets(value) for name, value in found.items()}
+    return _encoder.encode({n: v if n in _NAMES else _without_secrets(v) for n, v in found.items()})
 
 
 def _without_secrets(value: Any) -> Any:

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ from msgspec import Struct
 
 from petal.data.adapters import adapt
 from petal.data.files import Outputs
-from petal.execution.retrying import FIRST, Rule, decide, failure_of, rule_of
+from petal.execution.retrying import FIRST, Attempt, Rule, decide, failure_of, rule_of
 from petal.execution.state import RunState
 from petal.planning.moving import backend_of
 from petal.running.call import Callee
@@ -138,6 +139,7 @@ class Chain(Protocol):
 
     state: RunState
     failure: Failure
+    places: dict[int, set[int]]
 
     def input(self, index: int, name: str, binding: Any, view: Seen | None = None) -> Any:
         """Return an input's value in a view."""
@@ -205,28 +207,75 @@ def _first(once: Once) -> Callable[[Callee, Piece], list[Any]]:
 def once_or_again(
     chain: Chain, index: int, rule: Rule, once: Once, name: str
 ) -> Callable[[Callee, Piece], list[Any]]:
-    """Return what does one piece, again and elsewhere as the node's rule says: each call is tried by itself."""
+    """Return what does one piece, again and elsewhere as the node's rule says: each call is tried by itself.
+
+    A call whose place has lost it moves on alone; a place that cannot be used at all is left by all calls that follow.
+    """
     from random import random
 
     state, node = chain.state, chain.state.plan.nodes[index]
+    elsewhere = Elsewhere(chain, index)
 
     def tried(call: Callee, piece: Piece) -> list[Any]:
-        attempt = FIRST
+        attempt = elsewhere.first
         while True:
             try:
-                return once(call, piece, attempt.number)
+                with elsewhere.at(attempt.place, call) as there:
+                    rows = once(there, piece, attempt.number)
             except Exception as error:
-                again = decide(rule, attempt, failure_of(error), random)
+                failure = failure_of(error)
+                again = decide(rule, attempt, failure, random)
                 if again is None or state.stop:
                     raise
                 where = f"{piece} of `{name}`"
                 state.again(index, attempt.number, backend_of(node, attempt.place), error, again.wait, where)
-                if again.attempt.place != attempt.place:
-                    call = chain.call(index, again.attempt.place)
+                if again.attempt.place != attempt.place and failure.permanent:
+                    elsewhere.leave(attempt.place)
                 attempt = again.attempt
                 _wait(again.wait, state.stop)
+            else:
+                if rule.places > 1:
+                    chain.places.setdefault(index, set()).add(attempt.place)
+                return rows
 
     return tried
+
+
+class Elsewhere:
+    """The places that the calls of one node fail over to.
+
+    Args:
+        chain: Makes the operator ready there.
+        index: The node.
+    """
+
+    def __init__(self, chain: Chain, index: int) -> None:
+        self._chain = chain
+        self._index = index
+        self._idle: dict[int, list[Callee]] = {}
+        #: The attempt with which a call begins: places that cannot be used count as tried.
+        self.first = FIRST
+
+    @contextmanager
+    def at(self, place: int, call: Callee) -> Iterator[Callee]:
+        """Give what calls the operator in a place, of which one thread uses one at a time; ``call`` is the first's."""
+        if not place:
+            yield call
+            return
+        idle = self._idle.setdefault(place, [])
+        try:
+            there = idle.pop()
+        except IndexError:
+            there = self._chain.call(self._index, place)
+        try:
+            yield there
+        finally:
+            idle.append(there)
+
+    def leave(self, place: int) -> None:
+        """Begin no further call in a place, nor in those before it."""
+        if self.first.place <= place:
+            self.first = Attempt(place + 2, place + 1)
 
 
 def _wait(seconds: float, stop: list[Any]) -> None:

@@ -60,27 +60,36 @@ class Caching:
         #: Digests of outputs, by node and port, as far as they are known.
         self._digests: dict[tuple[int, str], str] = {}
 
+    def find(self, state: RunState, index: int, asked: Asked) -> Artifact | None:
+        """Return a node's output where it is kept, and may be used."""
+        if self._is_fresh(state, index):
+            return None
+        output = state.specs[index].outputs[0]
+        found = self._cache.get(asked.key, output.annotation, state.units.seen[index])
+        if found is not None:
+            if self.stored is not None:
+                self.stored(index, asked.key, found)
+            self._note(state, index, asked, found)
+        return found
+
     def run(
-        self, chain: Chain, index: int, begin: Callable[[int], None], found: Callable[[int], None]
-    ) -> Status:
-        """Take a node's output from the cache, or run the node and keep what it gives.
+        self, chain: Chain, index: int, asked: Asked, begin: Callable[[int], None]
+    ) -> tuple[Status, Artifact | None]:
+        """Run a node and keep what it gives, or return its output where somebody else has made it meanwhile.
 
         Args:
             chain: Runs the node.
             index: The node.
+            asked: What its output depends on; it is not in the cache.
             begin: Told that an attempt begins.
-            found: Told instead that the output is there.
         """
         state, node = chain.state, chain.state.plan.nodes[index]
-        asked = self._ask(chain, index)
-        if asked is None:
-            return chain.run(begin)[index]
-        fresh = bool(self._refresh & {"", node.id}) and chain.attempt == 1
-        if not fresh and self._take(chain, index, asked, found):
-            return Status.SUCCEEDED
-        with self._cache.alone(asked.key, lambda: bool(state.stop)) as waited:
-            if waited and not fresh and self._take(chain, index, asked, found):
-                return Status.SUCCEEDED
+        fresh = self._is_fresh(state, index)
+        # who makes an output anew has no use for what another one began before, and so waits for nobody
+        with self._cache.alone(asked.key, lambda: fresh or bool(state.stop)) as waited:
+            found = self.find(state, index, asked) if waited else None
+            if found is not None:
+                return Status.SUCCEEDED, found
             output = state.specs[index].outputs[0]
             where = f"output of `{node.id}`"
             chain.making = Making(
@@ -94,9 +103,11 @@ class Caching:
                 status = chain.run(begin)[index]
             finally:
                 chain.making.close()
+            if status is Status.SUCCEEDED and chain.uncoded is not None:
+                _warn(node.id, f"its output is used but not cached: {chain.uncoded}")
             if status is Status.SUCCEEDED and chain.artifact is not None:
                 self._keep(chain, index, asked, chain.artifact)
-            return status
+            return status, None
 
     def keep(self, chain: Chain, index: int) -> None:
         """Store what a node gave that must not run twice, for who resumes the run (S9.3); it is of no use to others."""
@@ -123,21 +134,6 @@ class Caching:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _take(self, chain: Chain, index: int, asked: Asked, told: Callable[[int], None]) -> bool:
-        """Put an output that is kept where a run would have put it."""
-        state = chain.state
-        output, seen = state.specs[index].outputs[0], state.units.seen[index]
-        found = self._cache.get(asked.key, output.annotation, seen)
-        if found is None:
-            return False
-        told(index)
-        if self.stored is not None:
-            self.stored(index, asked.key, found)
-        chain.show(index, found)
-        chain.cached = True
-        self._note(chain, index, asked, found)
-        return True
-
     def _keep(self, chain: Chain, index: int, asked: Asked, artifact: Artifact) -> None:
         state, node = chain.state, chain.state.plan.nodes[index]
         policy = node.policies.cache if node.policies is not None else None
@@ -151,16 +147,20 @@ class Caching:
         kept = self._cache.put(asked.key, artifact, ttl=ttl, about=about, durable=durable)
         if kept and self.stored is not None:
             self.stored(index, asked.key, artifact)
-        self._note(chain, index, asked, artifact)
+        self._note(state, index, asked, artifact)
 
-    def _note(self, chain: Chain, index: int, asked: Asked, artifact: Artifact) -> None:
-        plan = chain.state.plan
+    def _is_fresh(self, state: RunState, index: int) -> bool:
+        """Whether a node's output is to be made again, whatever is kept."""
+        return bool(self._refresh & {"", state.plan.nodes[index].id})
+
+    def _note(self, state: RunState, index: int, asked: Asked, artifact: Artifact) -> None:
+        plan = state.plan
         self._digests[index, "output"] = artifact.digest
         self._cache.note(plan.name, plan.nodes[index].id, asked.parts, asked.key, artifact.digest)
 
-    def _ask(self, chain: Chain, index: int) -> Asked | None:
+    def ask(self, state: RunState, index: int) -> Asked | None:
         """Work out an output's key; None where it cannot be told from others, and so is not cached."""
-        state, node = chain.state, chain.state.plan.nodes[index]
+        node = state.plan.nodes[index]
         try:
             made = self._made.get(index)
             if made is None:
@@ -172,9 +172,9 @@ class Caching:
             inputs: dict[str, Any] = {}
             for name, binding in node.inputs.items():
                 if isinstance(binding, tuple):
-                    inputs[name] = [self._digest(chain, index, name, one) for one in binding]
+                    inputs[name] = [self._digest(state, index, name, one) for one in binding]
                 elif not (isinstance(binding, Constant) and binding.value is MISSING):
-                    inputs[name] = self._digest(chain, index, name, binding)
+                    inputs[name] = self._digest(state, index, name, binding)
             files = states_of(made.files)
         except DataError as error:
             _warn(node.id, f"its output is not cached: {error.message}")
@@ -185,8 +185,7 @@ class Caching:
         parts = with_inputs(made.parts, inputs, files)
         return Asked(key_of(parts), parts, files)
 
-    def _digest(self, chain: Chain, index: int, name: str, binding: Binding) -> str:
-        state = chain.state
+    def _digest(self, state: RunState, index: int, name: str, binding: Binding) -> str:
         if not isinstance(binding, FromNode):
             port = state.specs[index].input(name)
             assert port is not None

@@ -20,7 +20,7 @@ from petal.execution.state import Collected, LeafStream, Listed, Ported, RunStat
 from petal.planning.moving import backend_of
 from petal.running.call import Call, Callee
 from petal.running.secrets import reveal
-from petal.running.watch import Broken, Failure, Stopped, Watch, watched, watched_batches
+from petal.running.watch import Broken, Failure, Stopped, Unbegun, Watch, watched, watched_batches
 from petal.spec.context import Context
 from petal.spec.event import Status
 from petal.spec.pipeline import MISSING
@@ -29,8 +29,21 @@ from petal.spec.views import Seen, View
 
 if TYPE_CHECKING:
     from petal.data.artifact import Artifact, Making
+    from petal.execution.uncoded import Writing
 
 _CONSTANT = Seen(View.VALUE)
+
+
+def show(state: RunState, index: int, artifact: Artifact, watch: Watch) -> None:
+    """Put a node's output where others read it, from its artifact."""
+    seen = state.units.seen[index]
+    watch.ended = True
+    if seen.view.streams:
+        watch.rows = artifact.rows
+        state.values[index] = Collected(Stored(artifact), seen)
+        return
+    value = state.values[index] = watch.value = artifact.load()
+    watch.rows = row_count(value)
 
 
 class Chain:
@@ -51,10 +64,11 @@ class Chain:
         self.attempt = attempt
         self.place = place
         #: Whether the output of a held node came from the cache.
-        self.cached = False
         #: Writes the output of a held node that is to be kept, and what it has written.
         self.making: Making | None = None
         self.artifact: Artifact | None = None
+        #: Why it could not be written.
+        self.uncoded: str | None = None
         self.failure = Failure()
         self.watches = {i: Watch(i) for i in members}
         self._members = members
@@ -62,6 +76,8 @@ class Chain:
         self._calls: list[tuple[int, Callee]] = []
         self._streams: dict[int, Iterator[Any]] = {}
         self._last_started = members[0]
+        #: By member in batches: where its calls have succeeded, if they may fail over.
+        self.places: dict[int, set[int]] = {}
 
     def run(self, begin: Callable[[int], None]) -> dict[int, Status]:
         """Run every member and say how each ended; nothing but an interrupt comes out as an exception."""
@@ -74,6 +90,8 @@ class Chain:
             finished = True
         except (Interrupt, KeyboardInterrupt) as error:
             interrupt = error
+        except Unbegun:
+            self.watches[self._last_started].began = 0.0
         except (Broken, Stopped):
             pass
         except BaseException as error:  # SystemExit as well: a node that exits has failed
@@ -138,7 +156,7 @@ class Chain:
         state, node = self.state, self.state.plan.nodes[index]
         spec, operator = state.specs[index], state.operators[node.operator]
         call: Callee
-        if index in state.away and not (place and backend_of(node, place) == "local"):
+        if index in state.away and backend_of(node, place) != "local":
             from petal.execution.remote import RemoteCall  # only a node that leaves the process pays for it
 
             outputs = self.watches[index].outputs
@@ -242,15 +260,21 @@ class Chain:
         """What a held node gives: read to its end, and shown to others only when all of it is there (S4.3)."""
         state, seen, making = self.state, self._seen(index), self.making
         if seen.view.streams:
-            pieces = making or Held(state.folder, seen.element)
+            pieces: Held | Writing = (held := Held(state.folder, seen.element))
+            if making is not None:
+                from petal.execution.uncoded import Writing
+
+                pieces = Writing(making, held)
             self._flow(index, result)
             stream = self._streams[index]
             for piece in stream if seen.view is View.BATCHES else _pieces(stream):
                 pieces.put(piece)
-            if isinstance(pieces, Held):
-                state.values[index] = Collected(pieces, seen)
+            if not isinstance(pieces, Held):
+                self.artifact, self.uncoded = pieces.finish(), pieces.problem
+            if self.artifact is not None:
+                self.show(index, self.artifact)
             else:
-                self._show_made(index, pieces)
+                state.values[index] = Collected(pieces, seen)
             return
         ports = stream_ports(state.specs[index])
         if ports:
@@ -266,23 +290,15 @@ class Chain:
             result = _with_fields(result, {p: rows.get(p, []) for p in ports})
         self._keep(index, result)
         if making is not None:
-            making.value(result)
-            self._show_made(index, making)
+            from petal.execution.uncoded import written
 
-    def _show_made(self, index: int, making: Making) -> None:
-        self.artifact = making.finish()
-        self.show(index, self.artifact)
+            self.artifact, self.uncoded = written(making, result)
+            if self.artifact is not None:
+                self.show(index, self.artifact)
 
     def show(self, index: int, artifact: Artifact) -> None:
         """Let others read a node's output from its artifact, whether it was made now or before."""
-        state, watch, seen = self.state, self.watches[index], self._seen(index)
-        watch.ended = True
-        if seen.view.streams:
-            watch.rows = artifact.rows
-            state.values[index] = Collected(Stored(artifact), seen)
-            return
-        value = state.values[index] = watch.value = artifact.load()
-        watch.rows = row_count(value)
+        show(self.state, index, artifact, self.watches[index])
 
     def _flow(self, index: int, result: Iterator[Any]) -> None:
         """A stream: watch it, and leave it to whoever pulls; the driver's own is read to its end here."""

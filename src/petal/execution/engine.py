@@ -65,7 +65,9 @@ class Engine:
             # With it comes the wire, which a run that stays here never needs.
             from petal.execution.remote import Sessions
 
-            self._sessions = Sessions(options.opener, options.folder, options.folders, options.ring)
+            self._sessions = Sessions(
+                options.opener, options.folder, options.folders, options.ring, options.base
+            )
         self._state = RunState(
             plan,
             operators,
@@ -338,8 +340,11 @@ class Engine:
         if self._state.stop or not self._scheduler.done:
             with self._lock:
                 self._follow(self._scheduler.stop())
+        running = self._running()
         nodes: dict[str, NodeResult] = {}
         for i, node in enumerate(self._plan.nodes):
+            if i in running:
+                self._runner.abandon(i)
             nodes[node.id] = self._facts.results[i] or NodeResult(Status.CANCELLED, attempts=0)
         if self._options.done:
             nodes = {n: found or nodes[n] for n, found in self._options.done.items()}
@@ -363,17 +368,21 @@ class Engine:
             values[self._plan.nodes[i].id] = None if value is MISSING else value
         error = None
         if self._is_late and status is not Status.SUCCEEDED:
-            status, error = Status.FAILED, self._too_late()
+            status, error = Status.FAILED, self._too_late(running)
         return RunResult(self.run_id, status, nodes, values, perf_counter() - began, error)
 
-    def _too_late(self) -> TimedOut:
+    def _running(self) -> frozenset[int]:
+        """Return the nodes that are still at work on threads, which cannot be stopped."""
+        if self._scheduler.done:
+            return frozenset()
+        states, of = self._scheduler.states, self._units.of
+        results = self._facts.results
+        return frozenset(i for i, r in enumerate(results) if r is None and states[of[i]] is State.RUNNING)
+
+    def _too_late(self, running: frozenset[int]) -> TimedOut:
         assert self._plan.run_timeout is not None
-        running = [
-            f"`{node.id}`"
-            for i, node in enumerate(self._plan.nodes)
-            if self._facts.results[i] is None and self._scheduler.states[self._units.of[i]] is State.RUNNING
-        ]
-        still = f"; {', '.join(running)} cannot be stopped and may still run" if running else ""
+        names = [f"`{node.id}`" for i, node in enumerate(self._plan.nodes) if i in running]
+        still = f"; {', '.join(names)} cannot be stopped and may still run" if names else ""
         return TimedOut(
             f"the run took longer than its run_timeout of {duration_text(self._plan.run_timeout)}{still}",
             hint="give it more time, or a `timeout` to nodes that hang: it stops them",

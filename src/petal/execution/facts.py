@@ -24,7 +24,7 @@ from petal.spec.event import (
     Status,
 )
 from petal.spec.operator import OperatorSpec
-from petal.spec.plan import Plan
+from petal.spec.plan import Plan, Resolved
 from petal.spec.policy import Effects
 from petal.spec.redaction import preview
 
@@ -71,6 +71,10 @@ class Facts:
         self.problem: JournalError | None = None
         self.results: list[NodeResult | None] = [None] * len(plan.nodes)
         self._history: dict[int, list[Attempt]] = {}
+        #: What must not run twice: its end is recorded as durably as its beginning (S9.3).
+        self.once = _once(plan) if journal is not None else frozenset()
+        #: Whether somebody hears of events as they happen.
+        self.listened = emit is not None
         #: Whether a node that has ended well leaves no more behind than its result.
         self.silent = emit is None and journal is None
 
@@ -118,7 +122,7 @@ class Facts:
         # What runs in this process or in its workers ends with it: only a power loss could hide that it began.
         elsewhere = backend not in ("local", "process")
         event = AttemptSubmitted(self._run_id, time.time(), node.id, attempt, backend, key)
-        self.record(event, durable=elsewhere or self._is_once(index))
+        self.record(event, durable=elsewhere or index in self.once)
         if self.problem is not None:
             raise self.problem
 
@@ -239,7 +243,7 @@ class Facts:
             seconds,
         )
         if self._journal is not None:
-            self.record(event, durable=self._is_once(index))
+            self.record(event, durable=index in self.once)
         if self._emit is not None:
             self._emit(event)
 
@@ -252,12 +256,12 @@ class Facts:
         return node_failed(self._plan.nodes[index], self._specs[index], error, max(1, attempt), where)
 
     def _tell(self, index: int, event: NodeFinished, *, told: bool = False) -> None:
-        self.record(event, durable=event.attempt > 0 and self._is_once(index))
+        self.record(event, durable=event.attempt > 0 and index in self.once)
         if self._emit is not None and not told:
             self._emit(event)
 
     def _is_once(self, index: int) -> bool:
-        """Whether a node must not run twice: then its end is recorded as durably as its beginning (S9.3)."""
+        """Whether a node must not run twice, in a run without a journal too."""
         policies = self._plan.nodes[index].policies
         return policies is not None and policies.effects is Effects.ONCE
 
@@ -301,6 +305,18 @@ class Facts:
             inputs=inputs,
             output=output,
         )
+
+
+def _once(plan: Plan) -> frozenset[int]:
+    known: Resolved | None = None
+    once, found = False, []
+    for i, node in enumerate(plan.nodes):
+        if node.policies is not known:  # most nodes share theirs
+            known = node.policies
+            once = known is not None and known.effects is Effects.ONCE
+        if once:
+            found.append(i)
+    return frozenset(found)
 
 
 def _preview(value: Any) -> str:

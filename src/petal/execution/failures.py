@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from petal.errors import NodeFailed, PetalError, RemoteError, TaskLost
+from petal.errors import EnvironmentNotReady, NodeFailed, PetalError, RemoteError, TaskLost
 from petal.running.tracebacks import user_traceback
 from petal.spec.operator import OperatorSpec
 from petal.spec.pipeline import MISSING
@@ -25,7 +25,11 @@ def node_failed(
     if where is not None:
         text = f"in {where}: {text}"
     kind = ErrorKind.OUT_OF_MEMORY if isinstance(error, MemoryError) else ErrorKind.USER
-    if isinstance(error, RemoteError | TaskLost):
+    if isinstance(
+        error, EnvironmentNotReady
+    ):  # as retry and failover see it; where it was noticed helps nobody
+        kind, shown = ErrorKind.INFRASTRUCTURE, ""
+    elif isinstance(error, RemoteError | TaskLost):
         shown = error.traceback if isinstance(error, RemoteError) else error.output
         kind = ErrorKind(error.kind)
     else:
@@ -43,6 +47,16 @@ def node_failed(
     )
     found.__cause__ = error
     return found
+
+
+def cut_short(node: str) -> TaskLost:
+    """Return the error of a node that must not run twice, and that a stop has cut short: what it did is not known (S5.4)."""
+    return TaskLost(
+        "the run was stopped while it was at work, so whether it has done it is not known",
+        kind=ErrorKind.UNKNOWN,
+        hint=f"find out what it has done; then the run goes on with `--resume` and `--rerun {node}`, which does it "
+        f"again, or `--assume-done {node}`, which goes on without",
+    )
 
 
 def _params(node: PlanNode, spec: OperatorSpec) -> str:

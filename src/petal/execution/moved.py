@@ -15,11 +15,12 @@ from petal.data.files import Handed, Outputs
 from petal.data.values import decode_port, encode_port
 from petal.data.wire import Outgoing
 from petal.errors import NodeFailed, PetalError, TaskLost
+from petal.execution.failures import cut_short, node_failed
 from petal.execution.remote import Sessions, answer_of, error_of, opened, tell, timed_out
 from petal.execution.result import NodeResult
 from petal.execution.state import Collected, Listed, RunState
 from petal.interfaces.backend import Reply, Task
-from petal.running.watch import Stopped
+from petal.running.watch import Stopped, Unbegun
 from petal.spec.event import NodeFinished, NodeStarted, Status
 from petal.spec.pipeline import MISSING
 from petal.spec.plan import Constant, FromNode, Moved
@@ -72,11 +73,21 @@ class Group:
             self._take(header["values"], reply, results)
         except PetalError as error:
             results = self._lost(error)
-        except Stopped:
+        except Unbegun:
             results = {}
+        except Stopped:
+            results = {i: self._cut(i) for i in self._moved.nodes}
         for i in self._moved.nodes:
             results.setdefault(i, NodeResult(Status.CANCELLED, attempts=0))
         return results
+
+    def _cut(self, index: int) -> NodeResult:
+        """Say how a member ended that was stopped: of one that must not run twice nobody knows (S5.4)."""
+        if not self._is_once(index):
+            return NodeResult(Status.CANCELLED, attempts=0)
+        node, spec = self._state.plan.nodes[index], self._state.specs[index]
+        error = node_failed(node, spec, cut_short(node.id))
+        return NodeResult(Status.UNKNOWN, error=error, backend="process")
 
     # -- asking -----------------------------------------------------------------------------------------------
 
@@ -240,7 +251,10 @@ class Group:
                 outputs.adopt([Handed(*pair) for pair in pairs])
                 if state.stop:
                     outputs.abort()
-                    results[index] = msgspec.structs.replace(results[index], status=Status.CANCELLED)
+                    cut = self._cut(index)
+                    results[index] = msgspec.structs.replace(
+                        results[index], status=cut.status, error=cut.error
+                    )
                 else:
                     state.publish(name, outputs)
             except PetalError as error:
@@ -287,9 +301,11 @@ class Group:
 
     def _fate(self, index: int, status: Status, error: PetalError) -> Status:
         """How a member ended whose worker gave no answer: of one that must not run twice nobody knows (S5.4)."""
+        return Status.UNKNOWN if self._is_once(index) and isinstance(error, TaskLost) else status
+
+    def _is_once(self, index: int) -> bool:
         policies = self._state.plan.nodes[index].policies
-        once = policies is not None and policies.effects is Effects.ONCE
-        return Status.UNKNOWN if once and isinstance(error, TaskLost) else status
+        return policies is not None and policies.effects is Effects.ONCE
 
 
 def result_of(found: dict[str, Any]) -> NodeResult:

@@ -35,6 +35,7 @@ class Options(Struct, frozen=True):
         keep: Whether the streams that nobody consumes are kept for who asks for the outputs; else they are counted.
         opener: Opens a backend by name, settings and folder; None where all nodes run here.
         folders: Folders whose Python must be importable in other processes.
+        base: The folder of the pipeline, by which a worker with a copy of its files finds them; None where there is none.
         ring: The keys that seal messages to backends, or None.
         publish: Called instead of publishing what a node has written, in a worker process.
         journal: Takes what must outlive the run; None where nothing is kept.
@@ -57,6 +58,7 @@ class Options(Struct, frozen=True):
     keep: bool = True
     opener: Opener | None = None
     folders: tuple[str, ...] = ()
+    base: str | None = None
     ring: Keyring | None = None
     publish: Callable[[str, Outputs], None] | None = None
     run_id: str | None = None

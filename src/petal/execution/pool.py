@@ -95,6 +95,11 @@ class Pool:
         assert self._tasks is not None
         self._tasks.cancel(future)
 
+    def drop_queued(self) -> None:
+        """Take back the tasks that no worker has: who is being stopped begins nothing more."""
+        if self._tasks is not None:
+            self._tasks.drop_queued("it was stopped before it had begun")
+
     def close(self, grace: float = 3.0) -> None:
         """Kill what runs, end all workers, and free everything that is held.
 

@@ -90,10 +90,15 @@ class Tasks:
         with self.lock:
             if self.closed_at is None:
                 self.closed_at = at
+        self.drop_queued("the pool was closed")
+
+    def drop_queued(self, why: str) -> None:
+        """Drop the tasks that no worker has."""
+        with self.lock:
             queued = list(self.queue)
             self.queue.clear()
         for job in queued:
-            drop(job, "the pool was closed")
+            drop(job, why)
 
     def wake(self) -> None:
         """Wake the pool's thread."""

@@ -61,6 +61,10 @@ class ProcessSession:
         """Kill the worker that has the task."""
         self._pool.cancel(future)
 
+    def drop_queued(self) -> None:
+        """Take back the tasks that no worker has."""
+        self._pool.drop_queued()
+
     def close(self, grace: float) -> None:
         """Stop the workers."""
         self._pool.close(grace)

@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import msgspec
 
@@ -26,7 +26,7 @@ from petal.planning.moving import backend_of
 from petal.running.call import plain_result
 from petal.running.loop import LoopThread
 from petal.running.secrets import reveal, schemes_in
-from petal.running.watch import Stopped
+from petal.running.watch import Stopped, Unbegun
 from petal.spec.context import Context
 from petal.spec.logs import logger
 from petal.spec.operator import OperatorSpec
@@ -38,6 +38,7 @@ from petal.spec.views import Seen, View
 if TYPE_CHECKING:
     from petal.data.codecs import Codecs
     from petal.data.signing import Keyring
+    from petal.execution.process import ProcessSession
     from petal.interfaces.codec import Codec
 
 _VALUE = Seen(View.VALUE)
@@ -69,6 +70,7 @@ class Sessions:
         folder: Where large messages may lie, None for the temporary folder.
         folders: Folders whose Python must be importable where tasks run.
         ring: The keys that messages are sealed with where they leave as bytes; None where they are not.
+        base: The folder of the pipeline, by which a worker with a copy of its files finds them (``$PETAL_PROJECT``).
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Sessions:
         folder: str | None,
         folders: Sequence[str],
         ring: Keyring | None = None,
+        base: str | None = None,
     ) -> None:
         self._opener = opener
         self.ring = ring
@@ -84,6 +87,7 @@ class Sessions:
         self._lock = threading.Lock()
         self.folder = folder
         self.folders = tuple(folders)
+        self.base = base
 
     @cached_property
     def codecs(self) -> Codecs | None:
@@ -163,10 +167,11 @@ class RemoteCall:
         place: int = 0,
     ) -> None:
         assert node.policies is not None
-        execution = node.policies.execution
+        execution = node.policies.execution.places[place]
         self._sessions = sessions
         self._backend = backend_of(node, place)
-        self._settings: dict[str, Any] = {} if place else execution.settings
+        self._settings = execution.settings
+        self._revealed: dict[str, Any] = reveal(execution.settings)
         self._pipeline = plan.name
         self._node = node
         self._spec = spec
@@ -238,14 +243,19 @@ class RemoteCall:
             key=context.idempotency_key,
             payload=payload,
             timeout=self._timeout,
-            settings=self._settings,
+            settings=self._revealed,
         )
-        return answer_of(session, session.submit(task), self._stop)
+        try:
+            return answer_of(session, session.submit(task), self._stop)
+        except Unbegun:
+            if self._node.policies is not None and self._node.policies.batch is not None:
+                raise Stopped from None  # other calls of the node may have begun
+            raise
 
     def _handler(self) -> Callable[[Mapping[str, Any]], Any]:
         """Return the call of an operator that takes care of its remote execution itself (DESIGN.md §5)."""
         made = self._target(**reveal(self._node.params))
-        execution = {"backend": self._backend, **self._settings}
+        execution = {"backend": self._backend, **self._revealed}
         loop = self._loop = LoopThread()
 
         def call(inputs: Mapping[str, Any]) -> Any:
@@ -301,6 +311,7 @@ class RemoteCall:
                 "type": spec.name,
                 "reference": self._reference,
                 "folders": self._sessions.folders,
+                "base": None if where.shares_files else self._sessions.base,
                 "params": params,
                 "inputs": given,
                 "run": context.run_id,
@@ -332,6 +343,7 @@ def answer_of(session: BackendSession, future: Future[Reply], stop: list[Any]) -
 
     Raises:
         Stopped: It is being stopped.
+        Unbegun: It is being stopped, and Petal's own pool has taken the task back before a worker had it.
         TaskLost: It was taken back before a worker had it.
     """
     try:
@@ -347,10 +359,24 @@ def answer_of(session: BackendSession, future: Future[Reply], stop: list[Any]) -
                     raise
                 if stop:
                     raise Stopped from None
-    except BaseException:
+    except BaseException as error:
+        if not stop or not _is_own(session):
+            if not future.done():
+                session.cancel(future)
+            raise
+        session.drop_queued()  # first, or a worker that gets free would begin one of these
         if not future.done():
             session.cancel(future)
+        if type(error) is Stopped and future.cancelled():
+            raise Unbegun from None
         raise
+
+
+def _is_own(session: BackendSession) -> TypeGuard[ProcessSession]:
+    """Whether a session is Petal's own pool, where a task that could be taken back has surely not begun."""
+    from petal.execution.process import ProcessSession
+
+    return isinstance(session, ProcessSession)
 
 
 def opened(reply: Reply, node: str, limits: Limits | None = None) -> dict[str, Any]:

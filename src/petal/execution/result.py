@@ -156,11 +156,15 @@ class RunResult:
 
     def check(self) -> RunResult:
         """Raise the error of the first node that failed; return the result itself when none did."""
-        for node in self.nodes.values():
-            if node.error is not None:
-                raise node.error
-        if self.error is not None:
-            raise self.error
+        open_ends = [node.error for node in self.nodes.values() if node.status is Status.UNKNOWN]
+        errors = [node.error for node in self.nodes.values() if node.status is not Status.UNKNOWN]
+        for error in (
+            *errors,
+            self.error,
+            *open_ends,
+        ):  # why a run was stopped says more than what it cut short
+            if error is not None:
+                raise error
         if self.status is Status.CANCELLED:
             raise RunInterrupted("the run was stopped")
         return self

@@ -181,8 +181,8 @@ def _wait(rule: Rule, failed: int, random: Callable[[], float]) -> float:
 def rule_of(policies: Resolved) -> Rule | None:
     """Return a node's rule, or None for one that has a single attempt whose outcome is always known."""
     execution, retry = policies.execution, policies.retry or _ONCE
-    places = 1 + len(execution.failover)
-    leaves = execution.backend != "local" or policies.timeout is not None
+    places = len(execution.places)
+    leaves = policies.timeout is not None or any(place.backend != "local" for place in execution.places)
     open_end = leaves and policies.effects is Effects.ONCE
     if retry.max_attempts == 1 and places == 1 and not open_end:
         return None

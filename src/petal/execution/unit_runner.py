@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from threading import get_ident
 from time import perf_counter
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from petal.data.adapters import row_count
-from petal.execution.chain import Chain
+from petal.execution.chain import Chain, show
 from petal.execution.direct import SCALARS, Direct
 from petal.execution.facts import Facts
 from petal.execution.options import Options
@@ -20,7 +18,7 @@ from petal.execution.result import NodeResult
 from petal.execution.signals import Interrupt, Signals
 from petal.execution.state import RunState
 from petal.execution.stored import Reused
-from petal.planning.moving import backend_of
+from petal.planning.moving import backend_of, backends_text
 from petal.running.watch import Watch
 from petal.spec.event import Status
 from petal.spec.policy import Effects
@@ -54,6 +52,22 @@ class Tried(Struct, frozen=True):
     cached: bool
 
 
+class _Interruptible:
+    """A block in which a signal interrupts what runs on the main thread; one for all threads."""
+
+    def __init__(self, signals: Signals, main: int) -> None:
+        self._signals = signals
+        self._main = main
+
+    def __enter__(self) -> None:
+        if get_ident() == self._main:
+            self._signals.raising = True
+
+    def __exit__(self, *_: object) -> None:
+        if get_ident() == self._main:
+            self._signals.raising = False
+
+
 class UnitRunner:
     """Runs units of one run, on whatever thread it is called.
 
@@ -76,18 +90,7 @@ class UnitRunner:
         self._signals = signals
         self._sessions = sessions
         self._main = get_ident()
-
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Let a signal interrupt what runs on the main thread."""
-        inline = get_ident() == self._main
-        try:
-            if inline:
-                self._signals.raising = True
-            yield
-        finally:
-            if inline:
-                self._signals.raising = False
+        self._interruptible = _Interruptible(signals, self._main)
 
     def attempt(self, index: int, number: int, place: int) -> Tried:
         """Make one attempt of a held node, or take its output from the cache.
@@ -98,36 +101,55 @@ class UnitRunner:
             place: Where it runs: 0 for the node's backend, then those that it fails over to.
         """
         backend = backend_of(self._plan.nodes[index], place)
-        chain = Chain(self._state, (index,), self._options.previews, number, place)
-        watch = chain.watches[index]
+        watch: Watch | None = None
+        state = self._state
+        caching, policies = self._options.caching, self._plan.nodes[index].policies
         try:
-            with self._interruptible():
-                status = self._attempted(chain, index, number, backend)
+            with self._interruptible:
+                asked = found = None
+                if caching is not None and policies is not None and policies.cache is not None:
+                    asked = caching.ask(state, index)
+                    found = caching.find(state, index, asked) if asked is not None else None
+                if found is None:
+                    chain = Chain(state, (index,), self._options.previews, number, place)
+                    watch = chain.watches[index]
+                    begin = partial(self._begin, attempt=number, backend=backend)
+                    if caching is not None and asked is not None:
+                        status, found = caching.run(chain, index, asked, begin)
+                    else:
+                        status = chain.run(begin)[index]
+                        if (
+                            status is _SUCCEEDED
+                            and caching is not None
+                            and policies is not None
+                            and policies.kept
+                        ):
+                            caching.keep(chain, index)
+                if found is not None:
+                    self._facts.begin(index)
+                    watch = Watch(index)
+                    show(state, index, found, watch)
+                    return Tried(number, backend, _SUCCEEDED, watch, None, None, True)
         except BaseException:
-            self._facts.finish(index, _CANCELLED, None, watch, attempt=number, backend=backend)
+            status, error = self._stopped(index, watch)
+            self._facts.finish(index, status, error, watch, attempt=number, backend=backend)
             raise
+        assert watch is not None
         error = chain.failure.errors[index] if status is Status.FAILED else None
+        if status is _CANCELLED:
+            status, error = self._stopped(index, watch)
         where = chain.failure.where.get(index)
-        return Tried(number, backend, status, watch, error, where, chain.cached)
-
-    def _attempted(self, chain: Chain, index: int, number: int, backend: str) -> Status:
-        begin = partial(self._begin, attempt=number, backend=backend)
-        policies, caching = self._plan.nodes[index].policies, self._options.caching
-        if caching is None or policies is None:
-            return chain.run(begin)[index]
-        if policies.cache is not None:
-            return caching.run(chain, index, begin, self._facts.begin)
-        status = chain.run(begin)[index]
-        if status is _SUCCEEDED and policies.kept:
-            caching.keep(chain, index)
-        return status
+        if status is _CANCELLED and not watch.began:
+            number -= 1  # it was taken back before anybody had it
+        backend = backends_text(self._plan.nodes[index], chain.places.get(index, ())) or backend
+        return Tried(number, backend, status, watch, error, where, False)
 
     def _begin(self, index: int, attempt: int = 1, backend: str | None = None) -> None:
         """An attempt of a node begins: record it first where that matters (S9.3)."""
-        node, facts = self._plan.nodes[index], self._facts
+        facts = self._facts
         if self._options.journal is not None:
-            once = node.policies is not None and node.policies.effects is Effects.ONCE
-            if once or index in self._units.away or index in self._units.held:
+            node = self._plan.nodes[index]
+            if index in facts.once or index in self._units.away or index in self._units.held:
                 key = f"{self._state.run_id}:{node.id}"
                 facts.submit(index, attempt, backend or backend_of(node), key)
         facts.begin(index, attempt, backend)
@@ -153,17 +175,39 @@ class UnitRunner:
         chain = Chain(state, members, self._options.previews)
         statuses: dict[int, Status] = {}
         try:
-            with self._interruptible():
+            with self._interruptible:
                 statuses = chain.run(self._begin)
         finally:
-            if not statuses:
-                statuses = dict.fromkeys(members, Status.CANCELLED)
+            interrupted = not statuses
+            if interrupted:
+                statuses = dict.fromkeys(members, _CANCELLED)
             for index in members:
-                error = chain.failure.errors.get(index) if statuses[index] is Status.FAILED else None
-                self._facts.finish(
-                    index, statuses[index], error, chain.watches[index], chain.failure.where.get(index)
-                )
+                status, watch = statuses[index], chain.watches[index]
+                error = chain.failure.errors.get(index) if status is Status.FAILED else None
+                if status is _CANCELLED and (interrupted or self._state.stop):
+                    status, error = self._stopped(index, watch)
+                where, places = chain.failure.where.get(index), chain.places.get(index)
+                backend = backends_text(self._plan.nodes[index], places) if places else None
+                self._facts.finish(index, status, error, watch, where, backend=backend)
         return statuses[members[-1]] is Status.SUCCEEDED
+
+    def abandon(self, index: int) -> None:
+        """The run ends while a node is still at work on a thread, which nobody can stop."""
+        status, error = self._cut_short(index)
+        self._facts.finish(index, status, error, None, attempt=1)
+
+    def _stopped(self, index: int, watch: Watch | None) -> tuple[Status, BaseException | None]:
+        """Say how a node ended whose attempt a stop may have cut short."""
+        return (_CANCELLED, None) if watch is None or not watch.began else self._cut_short(index)
+
+    def _cut_short(self, index: int) -> tuple[Status, BaseException | None]:
+        """Say how a node ended that a stop has cut short: of one that must not run twice nobody knows (S5.4)."""
+        policies = self._plan.nodes[index].policies
+        if policies is None or policies.effects is not Effects.ONCE:
+            return _CANCELLED, None
+        from petal.execution.failures import cut_short
+
+        return Status.UNKNOWN, cut_short(self._plan.nodes[index].id)
 
     def _move(self, unit: int) -> bool:
         """Run a group of nodes in a worker process."""
@@ -178,14 +222,16 @@ class UnitRunner:
         group = Group(self._state, self._sessions, moved, inputs.input, self._options.emit, options)
         results = group.run()
         for index, result in results.items():
-            self._facts.take(index, result, told=index in group.told)
+            told = index in group.told and result.status is not Status.UNKNOWN
+            self._facts.take(index, result, told=told)
         return all(r.status is Status.SUCCEEDED for r in results.values())
 
     def call(self, direct: Direct) -> bool:
         """Run a node that takes values and gives one: no stream, no output file, no thread of its own."""
         index, state, signals = direct.node, self._state, self._signals
-        if not self._facts.silent:
-            self._begin(index)
+        facts = self._facts
+        if facts.listened or index in facts.once:
+            self._begin(index, 1, "local")
         inline = get_ident() == self._main
         values, error, status = state.values, None, _CANCELLED
         began = perf_counter()
@@ -204,11 +250,13 @@ class UnitRunner:
             value = values[index]
             rows = None if type(value) in SCALARS else row_count(value)
             if status is _SUCCEEDED and not self._options.previews:
-                self._facts.finish_plain(index, perf_counter() - began, rows)
+                facts.finish_plain(index, perf_counter() - began, rows)
             else:
                 watch = Watch(index)
                 watch.began, watch.value, watch.rows = began, value, rows
                 watch.spent = perf_counter() - began
                 watch.inputs = direct.inputs(values)
+                if status is _CANCELLED:
+                    status, error = self._stopped(index, watch)
                 self._facts.finish(index, status, error, watch)
         return status is _SUCCEEDED

@@ -167,10 +167,17 @@ class Backend(Protocol):
         ...
 
     def open(self, settings: Any, folder: str | None) -> BackendSession:
-        """Open it for one run.
+        """Open it for one run, before any node of it runs.
+
+        Here it looks for all that its tasks need: an engine or a service that answers, an image, a function. What is
+        missing stops the run before anything has happened, or moves nodes that fail over to their next place. It is
+        opened too where nodes only fail over to it, and may be closed without a task.
 
         Args:
-            settings: An instance of :attr:`settings`, as the nodes' ``execution`` blocks say.
+            settings: An instance of :attr:`settings`, as the nodes' ``execution`` blocks say, with secrets resolved.
             folder: Where large messages may lie, None for the temporary folder.
+
+        Raises:
+            EnvironmentNotReady: Something is missing; the message says what, the hint how to come by it.
         """
         ...

@@ -37,11 +37,11 @@ class Bus:
     def emit(self, event: Event) -> None:
         """Hand an event to everyone."""
         with self._lock:
-            for listener in tuple(self._listeners):
+            for listener in self._listeners:
                 try:
                     listener(event)
                 except Exception as error:
-                    self._listeners.remove(listener)
+                    self._listeners = [one for one in self._listeners if one is not listener]
                     self.failures.append((listener, error))
                     logger("petal.run").warning("an observer failed and is left out: %r", error)
 

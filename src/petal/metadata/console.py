@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from petal.spec.event import AttemptFailed, Event, NodeFinished, RunFinished, RunStarted, Status
 from petal.spec.logs import when_used
+from petal.spec.policy import ErrorKind
 from petal.spec.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _UNICODE: Final = {Status.SUCCEEDED: "✔", Status.FAILED: "✘", Status.UNKNOWN: "?"}
 _ASCII: Final = {Status.SUCCEEDED: "ok", Status.FAILED: "FAILED", Status.UNKNOWN: "?"}
@@ -28,6 +29,7 @@ class Console:
         unicode: Whether lines may hold characters beyond ASCII.
         colour: Whether to colour the marks.
         attempts: How many attempts a node has in all, by its id, where it has several.
+        places: Where a node may run, by its id, where it fails over: its backend, then the others.
     """
 
     def __init__(
@@ -38,9 +40,12 @@ class Console:
         unicode: bool = True,
         colour: bool = False,
         attempts: Mapping[str, int] | None = None,
+        places: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._write = write
         self._attempts = attempts or {}
+        self._places = places or {}
+        self._moves: dict[str, int] = {}
         self._colour = colour
         self._unicode = unicode
         self._marks = _UNICODE if unicode else _ASCII
@@ -72,7 +77,8 @@ class Console:
         if event.cached:
             parts.append("cached")
         if event.attempt > 1:
-            parts.append(f"attempt {event.attempt}")
+            where = f" on {event.backend}" if event.node in self._places else ""
+            parts.append(f"attempt {event.attempt}{where}")
         if event.error:
             parts.append(_first_line(event.error))
         return self._line(event.status, "  ".join(parts))
@@ -81,11 +87,27 @@ class Console:
         most = self._attempts.get(event.node, 0)
         # Moves to another backend and throttled calls are not among those that the node has.
         number = f"{event.attempt} of {most}" if event.attempt <= most else f"{event.attempt}"
+        places = self._places.get(event.node, ())
+        if places:
+            number = f"{event.attempt} on {event.backend}"
         text = f"{event.node.ljust(self._id_width)}  attempt {number} failed: {_first_line(event.error)}"
-        if event.wait is not None:
+        following = self._next_place(event, places)
+        if following is not None:
+            text += f"; next on {following}"
+        elif event.wait is not None:
             text += f"; again in {seconds_text(event.wait)}" if event.wait > 0 else "; again at once"
         mark = _AGAIN_UNICODE if self._unicode else _AGAIN_ASCII
         return self._marked(mark, _AGAIN_COLOUR, text)
+
+    def _next_place(self, event: AttemptFailed, places: Sequence[str]) -> str | None:
+        """Say where a node, or a call of one in batches, goes from here; None where it stays."""
+        if event.kind != ErrorKind.INFRASTRUCTURE or event.wait is None:
+            return None
+        if event.where:
+            place = places.index(event.backend) + 1 if event.backend in places else len(places)
+        else:
+            place = self._moves[event.node] = self._moves.get(event.node, 0) + 1
+        return places[place] if place < len(places) else None
 
     def _run(self, event: RunFinished) -> str:
         counts = ", ".join(

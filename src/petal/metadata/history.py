@@ -38,6 +38,9 @@ _MOST_NAMED: Final = 5
 #: What a node has come to that was called.
 _RAN: Final = (Status.SUCCEEDED, Status.FAILED, Status.UNKNOWN)
 
+#: What others can work with.
+_USABLE: Final = ("succeeded",)
+
 _decoder: Final = msgspec.json.Decoder(
     RunPlanned
     | RunStarted
@@ -72,7 +75,8 @@ class NodeRecord(Struct):
     """What is known of a node.
 
     Attributes:
-        status: How it ended; ``running`` or ``pending`` where it has not, ``unknown`` where a run died on one whose
+        status: How it ended; ``running`` or ``pending`` where it has not. Where the run died, ``interrupted`` for one
+            that was at work, or that could have been, for all that it waits for had ended; ``unknown`` for one whose
             effect must not happen twice.
         calls: Attempts of single calls that failed and were made again, of a node in batches.
         digest: Of the artifact that its output is stored as.
@@ -102,7 +106,8 @@ class RunRecord(Struct):
     """What is known of a run.
 
     Attributes:
-        status: How it ended; ``running`` where it has not, ``died`` where nobody is left who could end it.
+        status: How it ended; ``running`` where it has not, ``died`` where nobody is left who could end it,
+            ``unreadable`` where its journal cannot be read at all.
         started: Seconds since 1970 (UTC).
         seconds: From then to its end, or to the last record.
         resumed: How often it was resumed.
@@ -146,19 +151,21 @@ def records(path: str | os.PathLike[str]) -> tuple[list[Event], list[str]]:
         data = Path(path).read_bytes()
     except OSError as error:
         raise JournalError(
-            f"cannot read the journal {str(path)!r}: {os.strerror(error.errno or 0)}"
+            f"cannot read the journal {str(path)!r}: {os.strerror(error.errno or 0)}",
+            hint="see what is there, and whether it can be read; what is no journal can be moved away",
         ) from error
     found: list[Event] = []
     problems: list[str] = []
     for line in lines_of(data):
         if line.body is None:
             if line.whole:
-                problems.append(f"record {line.number} is damaged (bytes {line.start} to {line.end})")
+                place = f"bytes {line.start:,} to {line.end:,} of {str(path)!r}"
+                problems.append(f"record {line.number} ({place}) is not as it was written")
             continue
         try:
             found.append(_decoder.decode(line.body))
         except msgspec.MsgspecError as error:
-            problems.append(f"record {line.number} is none that this Petal knows: {error}")
+            problems.append(f"record {line.number} of {str(path)!r} is none that this Petal knows: {error}")
     return found, problems
 
 
@@ -182,7 +189,13 @@ class History:
         Args:
             limit: How many at most, None for all.
         """
-        return [self.read(run) for run in self.ids()[:limit]]
+        return [self._read(run) for run in self.ids()[:limit]]
+
+    def _read(self, run: str) -> RunRecord:
+        try:
+            return self.read(run)
+        except JournalError as error:
+            return RunRecord(run, status="unreadable", problems=[error.message])
 
     def find(self, prefix: str) -> str:
         """Return the id of the run that is meant.
@@ -275,6 +288,7 @@ class _Reader:
     def __init__(self, run: str) -> None:
         self.run = RunRecord(run)
         self._nodes: dict[str, NodeRecord] = {}
+        self._needs: dict[str, set[str]] = {}
         self._last = 0.0
         self._ended = False
 
@@ -289,16 +303,30 @@ class _Reader:
             run.seconds = max(0.0, self._last - (run.started or self._last))
             run.status = "running" if (_seems_alive(run) if alive is None else alive) else "died"
         run.nodes = list(self._nodes.values())
+        if run.status == "died":
+            self._cut_off()
         for node in run.nodes:
-            if node.status in ("running", "pending"):
-                self._unfinished(node)
             run.counts[node.status] = run.counts.get(node.status, 0) + 1
         return run
 
-    def _unfinished(self, node: NodeRecord) -> None:
-        """Say of a node that has no end what is known of it."""
-        if self.run.status != "running" and node.status == "running":
-            node.status = "unknown" if node.effects == "once" else "pending"
+    def _cut_off(self) -> None:
+        """Say of the nodes that a run died on what is known of them."""
+        over = {node.id for node in self.run.nodes if node.status in _USABLE or node.stored}
+        for node in self.run.nodes:
+            if node.status == "running":
+                node.status = "unknown" if node.effects == "once" else "interrupted"
+            elif (
+                node.status == "pending" and node.effects != "once" and self._needs.get(node.id, {""}) <= over
+            ):
+                node.status = (
+                    "interrupted"  # of one whose effect must not happen twice the beginning is on record
+                )
+
+    def _from_before(self) -> None:
+        """The run goes on: what it had begun is to begin again, but for what must not."""
+        for node in self._nodes.values():
+            if node.status == "running":
+                node.status = "unknown" if node.effects == "once" else "pending"
 
     def _node(self, name: str) -> NodeRecord:
         if name not in self._nodes:
@@ -318,8 +346,7 @@ class _Reader:
             run.started, run.number = event.at, event.number
         else:
             run.resumed += 1
-            for node in self._nodes.values():
-                self._unfinished(node)
+            self._from_before()
         self._ended, run.status = False, "died"
         run.pipeline, run.file, run.folder = event.pipeline, event.file, event.folder
         run.request = {name: value for name, value in event.request.items() if name != "sources"}
@@ -328,6 +355,8 @@ class _Reader:
         for planned in event.nodes:
             node = self._node(planned.id)
             node.type, node.backend, node.effects = planned.type, planned.backend, planned.effects
+            sources = [name.partition(".")[0] for name in planned.inputs]
+            self._needs[planned.id] = {*sources, *planned.after}
 
     def _started(self, event: NodeStarted) -> None:
         self._node(event.node).status = "running"

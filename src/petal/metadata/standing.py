@@ -114,6 +114,8 @@ class Standings:
             node.targets = event.targets or node.targets
         elif isinstance(event, NodeFinished):
             if event.status is Status.CANCELLED and (node.returned or event.attempt == 0):
+                if event.attempt == 0:
+                    node.since = None  # it was to begin, and never did
                 return
             node.status = event.status
             node.rows = event.rows if event.rows is not None else node.rows

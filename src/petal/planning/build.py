@@ -63,7 +63,7 @@ def _plan(root: Part, expanded: Expanded, request: Request, findings: Findings) 
     operators = find_operators(drafts, request, findings, request.adapters())
     parameters = Parameters(expanded, request, findings)
     binder = Binder(request, parameters, findings)
-    policies = PolicyResolver(request, findings)
+    policies = PolicyResolver(request, parameters, findings)
     check_request(root, drafts, request)
     types, before = _Types(drafts, binder, findings, request), list[list[int]]()
     overridden = parameters.constants

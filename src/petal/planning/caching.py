@@ -16,7 +16,7 @@ from petal.planning.request import Request
 from petal.planning.values import file_use
 from petal.spec.crossing import undecodable
 from petal.spec.diagnostic import Severity
-from petal.spec.operator import OperatorSpec, Output
+from petal.spec.operator import OperatorSpec, Output, Param
 from petal.spec.plan import Constant, FromNode, Resolved, stream_ports
 from petal.spec.policy import Cache, Effects
 from petal.spec.views import READS, Seen, View
@@ -71,10 +71,20 @@ def settle_caching(drafts: Sequence[Draft], request: Request, findings: Findings
 
 
 class _Code:
-    """What keeps operators' code from standing in a key; each is looked at once."""
+    """What keeps operators' code from standing in a key, and which files they read; each is looked at once."""
 
     def __init__(self) -> None:
         self._known: dict[str, list[str]] = {}
+        self._reading: dict[str, tuple[Param, ...]] = {}
+
+    def reading(self, draft: Draft) -> tuple[Param, ...]:
+        """Return the parameters of a node that name files which it reads."""
+        found = self._reading.get(draft.key)
+        if found is None:
+            assert draft.op is not None
+            found = tuple(p for p in draft.op.spec.params if file_use(p.annotation) is READS)
+            self._reading[draft.key] = found
+        return found
 
     def problems(self, draft: Draft) -> list[str]:
         """Return what a fingerprint of a node's code cannot look into."""
@@ -94,7 +104,8 @@ def _problem(
     spec = draft.op.spec
     if not spec.outputs:
         return _Problem("it returns nothing", "remove `cache`: sinks always run", "it is a sink")
-    if _reads_stdin(draft, spec):
+    reading = code.reading(draft)
+    if any(str(draft.params.get(p.name, p.default)) == "-" for p in reading):
         return _Problem(
             "it reads standard input, which nobody can read twice",
             "read a file, or remove `cache`",
@@ -102,7 +113,13 @@ def _problem(
         )
     if policies.effects is Effects.ONCE and policies.origins["cache"] in ("defaults", "cache_io"):
         return _Problem("", "", "it may do more than return a value (`effects: once`)")
-    if cache.ttl is None and cache.version is None and not cache.depends_on and _is_source(draft, spec):
+    if (
+        cache.ttl is None
+        and cache.version is None
+        and not cache.depends_on
+        and not reading
+        and _is_source(draft)
+    ):
         return _Problem(
             "no node feeds it, and it does not say what it reads, so nothing would tell when its output is out of date",
             "mark the parameter that names its file as `Annotated[Path, READS]`, list files under `depends_on`, or give "
@@ -131,25 +148,19 @@ def _worded(problem: str) -> str:
     return f"`{found[1]}` uses `{found[2]}`, which is a live `{found[3]}`" if found is not None else problem
 
 
-def _reads_stdin(draft: Draft, spec: OperatorSpec) -> bool:
-    return any(
-        file_use(p.annotation) is READS and str(draft.params.get(p.name, p.default)) == "-"
-        for p in spec.params
-    )
-
-
-def _is_source(draft: Draft, spec: OperatorSpec) -> bool:
-    """Whether a node's output may come from something that no input, parameter or file of it tells of.
+def _is_source(draft: Draft) -> bool:
+    """Whether a node's output may come from something that no input or parameter of it tells of.
 
     A function whose inputs are constants counts as a source if one of them is text: that may name a file.
     """
-    if any(file_use(p.annotation) is READS for p in spec.params):
-        return False
-    feeds = [one for f in draft.bound.values() for one in (f if isinstance(f, tuple) else (f,))]
-    constants = [f for f in feeds if isinstance(f, Constant)]
-    if len(constants) < len(feeds) or any(c.origin.startswith("input ") for c in constants):
-        return False
-    return not constants or any(isinstance(c.value, str | bytes | os.PathLike) for c in constants)
+    fed = is_text = False
+    for bound in draft.bound.values():
+        for feed in bound if isinstance(bound, tuple) else (bound,):
+            if not isinstance(feed, Constant) or feed.origin.startswith("input "):
+                return False
+            fed = True
+            is_text = is_text or isinstance(feed.value, str | bytes | os.PathLike)
+    return is_text or not fed
 
 
 def _unwritable(draft: Draft, spec: OperatorSpec, drafts: Sequence[Draft]) -> Iterator[tuple[str, str]]:

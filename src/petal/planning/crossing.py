@@ -8,7 +8,7 @@ from petal.code.loader import is_importable
 from petal.interfaces.source import Operator
 from petal.planning.expand import Draft
 from petal.planning.findings import Findings
-from petal.planning.moving import is_away, standard_stream
+from petal.planning.moving import backend_of, is_away, standard_stream
 from petal.planning.request import Request
 from petal.planning.stages import feeds
 from petal.spec.crossing import undecodable
@@ -43,7 +43,8 @@ def check_crossing(
             continue
         by_id = by_id or {d.id: d for d in drafts}
         draft, spec = by_id[node.id], plan.operators[node.operator]
-        if i not in moved and _is_program(node):
+        protocols = {False} if i in moved else _protocols(node)
+        if True in protocols:
             for annotation_problem in _of_program(spec):
                 fine = False
                 _add(
@@ -53,6 +54,7 @@ def check_crossing(
                     annotation_problem,
                     "annotate it with a type that JSON can be read as",
                 )
+        if False not in protocols:
             continue
         reason = is_importable(operators[node.operator].target)
         if reason is not None:
@@ -80,8 +82,11 @@ def check_crossing(
     return fine
 
 
-def _is_program(node: PlanNode) -> bool:
-    return node.policies is not None and node.policies.execution.speaks_json
+def _protocols(node: PlanNode) -> set[bool]:
+    """Say of the places where a node may run outside of this process whether they speak plain JSON."""
+    assert node.policies is not None
+    places = enumerate(node.policies.execution.places)
+    return {place.speaks_json for k, place in places if backend_of(node, k) != "local"}
 
 
 def _of_program(spec: OperatorSpec) -> Iterator[str]:
@@ -144,12 +149,9 @@ def _of_group(plan: Plan, index: int, group: set[int]) -> Iterator[tuple[str, st
 
 def _add(findings: Findings, draft: Draft, node: PlanNode, problem: str, hint: str) -> None:
     policies = node.policies
-    away = policies is not None and policies.execution.backend != "local"
-    where = (
-        f"on `{policies.execution.backend}`"
-        if policies is not None and away
-        else "in a worker process, for its `timeout`"
-    )
+    places = policies.execution.places if policies is not None else ()
+    away = next((place.backend for place in places if place.backend != "local"), None)
+    where = f"on `{away}`" if away is not None else "in a worker process, for its `timeout`"
     findings.add(
         draft.scope.place,
         draft.path,

@@ -9,7 +9,10 @@ from petal.planning.stages import feeds
 from petal.planning.values import file_use
 from petal.spec.operator import OperatorSpec
 from petal.spec.plan import Moved, Plan, PlanNode, Resolved, Stage, policies_of
+from petal.spec.policy import Execution
 from petal.spec.views import WRITES
+
+_HERE = Execution()
 
 
 def find_moved(
@@ -61,7 +64,7 @@ def standard_stream(node: PlanNode, spec: OperatorSpec) -> str | None:
 
 def away_nodes(plan: Plan) -> frozenset[int]:
     """Return the nodes whose calls leave this process one by one."""
-    if all(p is None or (p.timeout is None and p.execution.backend == "local") for p in policies_of(plan)):
+    if all(p is None or (p.timeout is None and p.execution == _HERE) for p in policies_of(plan)):
         return frozenset()
     return frozenset(i for i, node in enumerate(plan.nodes) if i not in plan.overrides and is_away(node))
 
@@ -69,14 +72,15 @@ def away_nodes(plan: Plan) -> frozenset[int]:
 def is_away(node: PlanNode) -> bool:
     """Whether a node's calls leave this process one by one.
 
-    It has a backend, or a time-out for each of its batches or attempts.
+    It has a backend, or fails over to one, or it has a time-out for each of its batches or attempts.
     """
     policies = node.policies
     if policies is None:
         return False
-    return policies.execution.backend != "local" or (
-        policies.timeout is not None and (policies.batch is not None or is_held(node))
-    )
+    if policies.timeout is not None and (policies.batch is not None or is_held(node)):
+        return True
+    execution = policies.execution
+    return execution.backend != "local" or any(place.backend != "local" for place in execution.failover)
 
 
 def backend_of(node: PlanNode, place: int = 0) -> str:
@@ -88,10 +92,20 @@ def backend_of(node: PlanNode, place: int = 0) -> str:
     """
     if node.policies is None:
         return "local"
-    if place:
-        return node.policies.execution.failover[place - 1]
-    backend = node.policies.execution.backend
-    return "process" if backend == "local" and is_away(node) else backend
+    backend = node.policies.execution.places[place].backend
+    stops = node.policies.timeout is not None and is_away(node)  # only a process can be stopped
+    return "process" if backend == "local" and stops else backend
+
+
+def places_of(node: PlanNode) -> tuple[str, ...]:
+    """Return where a node may run: its backend, then those that it fails over to."""
+    count = len(node.policies.execution.places) if node.policies is not None else 1
+    return tuple([backend_of(node, place) for place in range(count)])
+
+
+def backends_text(node: PlanNode, places: Iterable[int]) -> str:
+    """Name the backends of some of the places of a node, in order; empty for none."""
+    return ", ".join(dict.fromkeys([backend_of(node, place) for place in sorted(places)]))
 
 
 def shown_backend(plan: Plan, index: int) -> str:

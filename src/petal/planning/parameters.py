@@ -83,6 +83,19 @@ class Parameters:
                 self._given[key] = MISSING
         return self._given[key]
 
+    def settings(self, draft: Draft, settings: dict[str, Any], path: PathTo) -> dict[str, Any]:
+        """Put values for the references in the settings of an ``execution`` block; secrets stay references.
+
+        Args:
+            draft: The node.
+            settings: What is written.
+            path: Where that is.
+
+        Raises:
+            Unresolvable: A reference means nothing, which is reported.
+        """
+        return {name: self._resolve(value, draft.scope, (*path, name)) for name, value in settings.items()}
+
     def input_default(self, scope: Scope, name: str) -> Any:
         """Return the default that a pipeline declares for an input."""
         value = scope.part.spec.inputs[name]

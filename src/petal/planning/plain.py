@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from petal.planning.expand import Draft
-from petal.planning.request import Request
+from petal.planning.request import Request, placed
 from petal.spec.operator import Flavour, Input, OperatorSpec, Output, Param
 from petal.spec.pipeline import split_port
 from petal.spec.policy import Execution
@@ -23,13 +23,16 @@ class Program(Struct, frozen=True):
 
 
 def speaks_json(draft: Draft, request: Request) -> bool:
-    """Whether a node speaks plain JSON by what the caller, its author or its pipeline's ``defaults`` say."""
+    """Whether a node speaks plain JSON, by what the caller, its author or its pipeline's ``defaults`` say.
+
+    One that fails over to a place that does not speak it needs its operator as any other node.
+    """
     said = draft.spec.policies.execution or draft.scope.part.spec.defaults.execution
     if request.backends:
         backend = request.backends.get(draft.id, request.backends.get(""))
-        if backend is not None and (said or Execution()).backend != backend:
-            return False  # the block belongs to another backend
-    return said is not None and said.speaks_json
+        if backend is not None:
+            said = placed(said or Execution(), backend)
+    return said is not None and all([place.speaks_json for place in said.places])
 
 
 def program(draft: Draft) -> Program:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
-from petal.interfaces.backend import Backend
 from petal.planning.batching import batch_problem
 from petal.planning.expand import Draft, Scope
 from petal.planning.findings import Findings, did_you_mean, listing
-from petal.planning.request import Request
+from petal.planning.parameters import Parameters
+from petal.planning.places import Places
+from petal.planning.request import Request, placed
 from petal.spec.diagnostic import Severity
 from petal.spec.operator import OperatorSpec
 from petal.spec.pipeline import MISSING
@@ -31,16 +30,6 @@ _BARE: dict[str, Any] = {"retry": Retry(), "cache": Cache(), "batch": Batch()}
 _LOCAL = Execution()
 #: The error kinds, by which a retry may call failures.
 _KINDS = tuple(kind.value for kind in ErrorKind)
-
-#: Where a first-party backend comes from.
-KNOWN_BACKENDS = {
-    "docker": "a later version of Petal brings it, as the package petal-docker",
-    "aws_lambda": "a later version of Petal brings it, as the package petal-lambda",
-    "ray": "a later version of Petal brings it, as the package petal-ray",
-    "dask": "a later version of Petal brings it, as the package petal-dask",
-    "celery": "a later version of Petal brings it, as the package petal-celery",
-}
-_LATER = "a later version of Petal runs it; until then remove it, so that nothing is promised and not done"
 
 
 def _exceptions() -> dict[str, set[str]]:
@@ -86,11 +75,13 @@ def _is_silent(policies: Policies) -> bool:
 class PolicyResolver:
     """Resolves policies and says so where this version cannot do what one asks."""
 
-    def __init__(self, request: Request, findings: Findings) -> None:
+    def __init__(self, request: Request, parameters: Parameters, findings: Findings) -> None:
         self._request = request
+        self._places = Places(request, parameters, findings)
         self._findings = findings
         self._plain: dict[Effects, Resolved] = {}
         self._usual: dict[int, Resolved] = {}
+        self._alike: dict[tuple[object, ...], Resolved] = {}
         self._scope: Scope | None = None
         self._says_nothing = False
         #: Whether any node is to be cached.
@@ -123,7 +114,16 @@ class PolicyResolver:
         if silent and not self._request.backends and not part.cache_io:
             return self._plainly(effects)
         layers = (("node", draft.spec.policies), ("decorator", said), ("defaults", part.defaults))
-        return self._layered(draft, layers, effects)
+        own = any(p.execution is not None or p.batch for _, p in layers)  # what each node is looked at for
+        if self._request.backends or spec is None or own:
+            return self._layered(draft, layers, effects)
+        alike = (draft.spec.policies, said, part.defaults, part.cache_io, effects, not spec.outputs)
+        resolved = self._alike.get(alike)
+        if resolved is None:
+            resolved = self._layered(draft, layers, effects)
+            if resolved.retry is None:  # else there may be findings for each node
+                self._alike[alike] = resolved
+        return resolved
 
     def _plainly(self, effects: Effects) -> Resolved:
         """Return the policies of all nodes that nobody says anything about."""
@@ -145,16 +145,19 @@ class PolicyResolver:
             values["cache"], origins["cache"] = Cache(), "cache_io"
         backend = self._request.backends.get(draft.id, self._request.backends.get(""))
         if backend is not None:
-            before = values.get("execution", _LOCAL)
-            same = before.backend == backend
-            values["execution"] = before if same else Execution(backend, before.failover)
+            values["execution"] = placed(values.get("execution", _LOCAL), backend)
             origins["execution"] = "command line"
         if not (draft.op and draft.op.spec.outputs) and origins.get("cache") in ("defaults", "cache_io"):
             values["cache"] = False  # sinks are never cached (S9.1)
         if values.get("batch") and draft.op:
             self._batch(draft, draft.op.spec, values, origins)
+        execution = values.get("execution", _LOCAL)
+        if execution != _LOCAL:
+            origin = origins["execution"]
+            path = self._path(draft, "execution", origin)
+            execution = self._places.check(draft, execution, path, origin)
         resolved = Resolved(
-            values.get("execution", _LOCAL),
+            execution,
             values.get("retry") or None,
             values.get("timeout") or None,
             values.get("cache") or None,
@@ -188,15 +191,6 @@ class PolicyResolver:
 
     def _check(self, draft: Draft, resolved: Resolved) -> None:
         execution = resolved.execution
-        if execution.backend != "local":
-            self._backend(draft, execution.backend, execution, resolved.origins["execution"], "backend")
-        elif execution != _LOCAL:
-            self._local(draft, execution, resolved.origins["execution"])
-        if execution.unsigned and not execution.speaks_json:
-            self._needless(draft, resolved.origins["execution"])
-        for i, backend in enumerate(execution.failover):
-            if backend != "local":
-                self._backend(draft, backend, execution, resolved.origins["execution"], "failover", i)
         again = resolved.retry is not None and resolved.retry.max_attempts > 1
         if again and resolved.effects is Effects.ONCE and draft.op is not None:
             self._warn_of_retry(draft, resolved.origins["retry"])
@@ -240,127 +234,3 @@ class PolicyResolver:
         if origin == "defaults":
             return ("defaults", name)
         return (*draft.path, name) if origin == "node" else draft.path
-
-    def _local(self, draft: Draft, execution: Execution, origin: str) -> None:
-        path = self._path(draft, "execution", origin)
-        for name in execution.settings:
-            self._findings.add(
-                draft.scope.place,
-                (*path, name),
-                "unknown-key",
-                f"backend `local` (of `{draft.id}`) has no setting `{name}`",
-                hint="settings belong to a backend: name it, as in `backend: docker`, or remove them",
-                key=True,
-            )
-        if execution.protocol == "json":
-            self._findings.add(
-                draft.scope.place,
-                (*path, "protocol"),
-                "wrong-protocol",
-                f"backend `local` (of `{draft.id}`) does not speak `protocol: json`",
-                hint="plain JSON is for programs that a backend starts or calls: name one, such as `docker`",
-            )
-        if execution.failover:
-            self._findings.add(
-                draft.scope.place,
-                (*path, "failover"),
-                "not-yet",
-                f"`failover` (of `{draft.id}`) is not available in this version",
-                hint=_LATER,
-                key=True,
-            )
-
-    def _settings(self, draft: Draft, backend: Backend, execution: Execution, origin: str) -> bool:
-        """Check an ``execution`` block against what its backend takes; say whether it is fine."""
-        path, kinds = self._path(draft, "execution", origin), backend.settings
-        known = [f.encode_name for f in msgspec.structs.fields(kinds)]
-        for name in execution.settings:
-            if name not in known:
-                self._findings.add(
-                    draft.scope.place,
-                    (*path, name),
-                    "unknown-key",
-                    f"backend `{backend.name}` (of `{draft.id}`) has no setting `{name}`",
-                    hint=did_you_mean(name, known) or f"its settings are {listing(known)}",
-                    key=True,
-                )
-                return False
-        try:
-            msgspec.convert(execution.settings, kinds)
-        except msgspec.ValidationError as error:
-            text, _, where = str(error).partition(" - at `$")
-            name = where.rstrip("`").lstrip(".")
-            self._findings.add(
-                draft.scope.place,
-                (*path, name) if name in known else path,
-                "bad-value",
-                f"setting `{name}` of backend `{backend.name}` (of `{draft.id}`): {text}",
-                hint=f"see `petal describe {backend.name}`",
-            )
-            return False
-        return True
-
-    def _protocol(self, draft: Draft, backend: Backend, execution: Execution, origin: str) -> None:
-        """Check that a backend speaks what a block asks for, and that what cannot be sealed may go unsealed (S6.3)."""
-        path, protocol = self._path(draft, "execution", origin), "json" if execution.speaks_json else "petal"
-        at = (*path, "protocol") if execution.protocol is not None else path
-        spoken = backend.capabilities.protocols
-        if protocol not in spoken:
-            self._findings.add(
-                draft.scope.place,
-                at,
-                "wrong-protocol",
-                f"backend `{backend.name}` (of `{draft.id}`) does not speak `protocol: {protocol}`",
-                hint=f"it speaks `protocol: {spoken[0]}`: write that, or name another backend"
-                if spoken
-                else "name another backend",
-            )
-        elif protocol == "json" and self._request.is_sealed and not execution.unsigned:
-            self._findings.add(
-                draft.scope.place,
-                at,
-                "needs-unsigned",
-                f"`{draft.id}` speaks plain JSON, which cannot be signed, and $PETAL_KEYRING names a keyring",
-                hint="write `unsigned: true` on its `execution` block if its data may pass unsigned, or `protocol: petal`",
-            )
-
-    def _needless(self, draft: Draft, origin: str) -> None:
-        path = self._path(draft, "execution", origin)
-        self._findings.add(
-            draft.scope.place,
-            (*path, "unsigned"),
-            "bad-policy",
-            f"`unsigned` (of `{draft.id}`) is for plain JSON alone: what a worker of Petal gets is always signed "
-            "where there is a keyring",
-            hint="remove it, or write `protocol: json`",
-            key=True,
-        )
-
-    def _backend(
-        self, draft: Draft, backend: str, execution: Execution, origin: str, *within: str | int
-    ) -> None:
-        path = (*self._path(draft, "execution", origin), *within)
-        whose = "" if origin == "defaults" else f" (for `{draft.id}`)"
-        found = self._request.backend(backend) if self._request.backend is not None else None
-        if found is not None and within == ("backend",):
-            if self._settings(draft, found, execution, origin):
-                self._protocol(draft, found, execution, origin)
-            return
-        if backend in KNOWN_BACKENDS:
-            self._findings.add(
-                draft.scope.place,
-                path,
-                "not-yet",
-                f"backend `{backend}`{whose} is not available in this version",
-                hint=KNOWN_BACKENDS[backend],
-            )
-            return
-        known = ["local", "process", *KNOWN_BACKENDS]
-        self._findings.add(
-            draft.scope.place,
-            path,
-            "unknown-backend",
-            f"there is no backend `{backend}`{whose}",
-            hint=did_you_mean(backend, known)
-            or f"Petal knows {listing(known)}; a plugin `petal-{backend}` may bring it",
-        )

@@ -9,6 +9,7 @@ from msgspec import Struct, field
 
 from petal.interfaces.adapter import Adapter
 from petal.interfaces.backend import Backend
+from petal.spec.policy import Execution
 
 
 class Request(Struct, frozen=True):
@@ -20,7 +21,7 @@ class Request(Struct, frozen=True):
         text: Addresses in ``params`` and names in ``inputs`` whose values are text to be read by the annotation.
         targets: Ids of the nodes that are wanted; empty for all.
         overrides: Values to use instead of running a node.
-        backends: Backend by node id, ``""`` for every node.
+        backends: Backend by node id, ``""`` for every node; settings may follow: ``docker,image=nlp:1,cpus=2``.
         environment: The environment that ``${env:…}`` is looked up in.
         folder: What relative paths among the values given here are relative to.
         to_run: Whether every required pipeline input must have a value.
@@ -43,3 +44,19 @@ class Request(Struct, frozen=True):
     codecs: Callable[[], bool] = bool
     is_sealed: bool = False
     adapters: Callable[[], tuple[Adapter, ...]] = tuple
+
+
+def placed(before: Execution, text: str) -> Execution:
+    """Return where a node runs that the caller places: what its author wrote of that place, and of those behind it, holds.
+
+    Args:
+        before: Where its author places it.
+        text: A backend's name; settings may follow, as text: ``docker,image=nlp:1``.
+    """
+    name, *said = text.split(",")
+    settings: dict[str, Any] = dict(tuple(one.split("=", 1)) for one in said)  # type: ignore[misc]
+    for i, place in enumerate(before.places):
+        if place.backend == name:
+            left = before.failover[i:]
+            return Execution(name, left, place.settings | settings, place.protocol, place.unsigned)
+    return Execution(name, (), settings)

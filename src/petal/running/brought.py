@@ -9,9 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from petal.code.loader import Reference
-from petal.code.reference import resolve
-from petal.data.adapted import made_from
-from petal.data.codecs import Codecs, made_codecs
+from petal.code.reference import made, resolve
+from petal.data.codecs import Codecs
 from petal.interfaces.adapter import Adapter
 
 
@@ -49,8 +48,9 @@ def brought(named: Mapping[str, Any]) -> Brought:
     if not named:
         return NOTHING
     resolvers = named.get("resolvers") or {}
+    codecs = made("codec", named.get("codecs") or ())
     return Brought(
-        made_from(named.get("adapters") or ()),
-        made_codecs(named.get("codecs") or ()),
+        tuple(made("adapter", named.get("adapters") or ())),
+        Codecs(codecs) if codecs else None,
         {scheme: resolve(msgspec.convert(found, Reference)) for scheme, found in resolvers.items()},
     )

@@ -20,6 +20,10 @@ class Stopped(BaseException):
     """The run is being stopped; not an Exception, so that user code does not swallow it by accident."""
 
 
+class Unbegun(Stopped):
+    """The run is being stopped, and the call that was waited for had not begun."""
+
+
 class Broken(Exception):
     """A stream ended before its true end, because the node that makes it did not succeed."""
 

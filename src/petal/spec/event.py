@@ -32,7 +32,7 @@ class RunStarted(Event, frozen=True):
     nodes: int
 
 
-class NodeStarted(Event, frozen=True):
+class NodeStarted(Event, frozen=True, gc=False):
     """An attempt of a node begins; ``inputs`` are short, redacted previews (S5.9)."""
 
     node: str
@@ -41,7 +41,7 @@ class NodeStarted(Event, frozen=True):
     attempt: int = 1
 
 
-class NodeFinished(Event, frozen=True):
+class NodeFinished(Event, frozen=True, gc=False, omit_defaults=True):
     """A node ended.
 
     Attributes:
@@ -204,7 +204,7 @@ class RunFinished(Event, frozen=True):
 
 def as_record(event: Event) -> dict[str, Any]:
     """Return an event as plain data, for logs and JSON."""
-    import msgspec
+    from msgspec import to_builtins
 
-    record: dict[str, Any] = msgspec.to_builtins(event)
-    return record
+    fields = {name: to_builtins(getattr(event, name)) for name in event.__struct_fields__}
+    return {"event": type(event).__name__.lower(), **fields}

@@ -46,14 +46,14 @@ class Execution(Struct, frozen=True, gc=False, omit_defaults=True):
 
     Attributes:
         backend: The backend's name.
-        failover: Backends to go to, in order.
+        failover: Where to go when it is down, in order: each a place of its own, with settings and no failover.
         settings: The backend's own keys.
         protocol: ``petal`` or ``json``; None for what fits the settings, see :attr:`speaks_json`.
         unsigned: Whether plain JSON, which carries no seal, may pass although there is a keyring.
     """
 
     backend: str = "local"
-    failover: tuple[str, ...] = ()
+    failover: tuple[Execution, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     protocol: str | None = None
     unsigned: bool = False
@@ -64,6 +64,11 @@ class Execution(Struct, frozen=True, gc=False, omit_defaults=True):
         if self.protocol is None:
             return not PROGRAM_SETTINGS.isdisjoint(self.settings)
         return self.protocol == "json"
+
+    @property
+    def places(self) -> tuple[Execution, ...]:
+        """Where the node may run: its backend, then those that it fails over to."""
+        return (self, *self.failover)
 
 
 class Retry(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):

@@ -14,7 +14,8 @@ from petal.app.pipeline import Pipeline
 from petal.app.session import Session
 from petal.authoring.pipeline import node
 from petal.code.loader import is_importable
-from petal.data.adapted import adapter_for, made_from, read_with, references_to
+from petal.code.reference import made
+from petal.data.adapted import adapter_for, read_with, references_to
 from petal.data.adapters import batch_rows, batches_of
 from petal.data.values import decode_port, encode_port
 from petal.data.wire import LIMITS, Spool, pack, unpack
@@ -158,7 +159,7 @@ class AdapterContract:
             held = self.make(frame)
             kind = type(held)
             spec = adapted(describe(_of_class(kind)), (adapter,))
-            (there,) = made_from(references_to([spec]))
+            (there,) = made("adapter", references_to([spec]))
             port = spec.inputs[0]
             far = replace(port.seen, adapters=(there,))
             spool = Spool()

@@ -71,6 +71,7 @@ class FakeBackend:
         loses: Ids of nodes whose tasks run but whose replies are lost.
         delay: Seconds that each task waits before it runs.
         limit: Bytes that one message may have, or None.
+        refuses: The error with which it cannot be opened: what it needs is not there.
         function: Takes the JSON of ``{"inputs", "operator_id", "type", "params"}``, and returns the reply's JSON.
 
     Attributes:
@@ -87,6 +88,7 @@ class FakeBackend:
         loses: Collection[str] = (),
         delay: float = 0.0,
         limit: int | None = None,
+        refuses: PetalError | None = None,
         function: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self.name = name
@@ -95,10 +97,17 @@ class FakeBackend:
         self._fails = dict(fails or {})
         self._loses = frozenset(loses)
         self._delay = delay
+        self._refuses = refuses
         self._function = function
 
     def open(self, settings: FakeSettings, folder: str | None) -> FakeSession:  # noqa: ARG002
-        """Open the fake for one run."""
+        """Open the fake for one run.
+
+        Raises:
+            PetalError: It was told not to be.
+        """
+        if self._refuses is not None:
+            raise self._refuses
         return FakeSession(self)
 
     @hookimpl

@@ -56,11 +56,12 @@ durations = (
 counts = st.integers(1, 10**6)
 word_tuples = st.lists(words, max_size=3).map(tuple)
 
+_settings = params.map(lambda found: {k: v for k, v in found.items() if k not in _RESERVED})
 executions = st.builds(
     Execution,
     backend=ids,
-    failover=st.lists(ids, max_size=2).map(tuple),
-    settings=params.map(lambda found: {k: v for k, v in found.items() if k not in _RESERVED}),
+    failover=st.lists(st.builds(Execution, backend=ids, settings=_settings), max_size=2).map(tuple),
+    settings=_settings,
 )
 retries = st.builds(
     Retry,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import msgspec
@@ -14,6 +15,8 @@ from petal.errors import WireError
 
 #: The version of the protocol that is spoken here.
 PROTOCOL = 1
+#: Names the folder that is here what :attr:`Request.base` is there, where a worker has a copy of the pipeline's files.
+COPY = "PETAL_PROJECT"
 
 
 class Code(Struct, frozen=True):
@@ -54,6 +57,7 @@ class Request(Struct, frozen=True):
         pipeline: The pipeline's name.
         columns: The columns that are wanted of its output, or None for all.
         folders: Folders that must be importable.
+        base: The sender's folder of the pipeline; None where sender and worker share files.
         cwd: The folder in which the sender works; it matters where the two share files.
         outputs: Marks temporary files; None where sender and worker share no files.
         code: The fingerprint that the sender has, or None when nobody wants to know.
@@ -75,6 +79,7 @@ class Request(Struct, frozen=True):
     pipeline: str = ""
     columns: tuple[str, ...] | None = None
     folders: tuple[str, ...] = ()
+    base: str | None = None
     cwd: str | None = None
     outputs: str | None = None
     code: Code | None = None
@@ -101,4 +106,20 @@ def read_request(message: Message) -> Request:
             f"the request speaks version {request.petal} of the protocol, this worker (Petal {__version__}) version {PROTOCOL}",
             hint="install the same version of Petal on both sides",
         )
-    return request
+    return _placed(request, os.environ.get(COPY))
+
+
+def _placed(request: Request, copy: str | None) -> Request:
+    """Say where a worker that has a copy of the pipeline's files finds what the sender has elsewhere."""
+    base = request.base
+    if base is None or copy is None:
+        return request
+
+    def here(path: str) -> str:
+        return os.path.normpath(os.path.join(copy, os.path.relpath(path, base)))
+
+    found = request.reference
+    if found.file is not None:
+        found = msgspec.structs.replace(found, file=here(found.file))
+    folders = tuple(dict.fromkeys([*map(here, request.folders), os.path.normpath(copy)]))
+    return msgspec.structs.replace(request, reference=found, folders=folders)

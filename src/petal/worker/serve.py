@@ -1,12 +1,17 @@
 """Serve tasks over stdin and stdout: ``petal worker`` in a container, over ssh, or beneath any other program.
 
 A frame is a length (4 bytes, big-endian) and a packed message. Each request gets its reply before the next is read.
+
+Who starts a worker may set ``$PETAL_WORKER_MARK``. The worker then writes this text to stderr when it is ready, and behind
+what each task has printed, before its reply; and it ends at once when its stdin does, even within a task: nobody waits.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import sys
+import threading
 from io import FileIO
 from typing import IO
 
@@ -16,6 +21,8 @@ from petal.errors import WireError
 from petal.worker.execute import Worker, refusal
 
 _LENGTH = 4
+#: The environment variable that says how a worker marks what it writes to stderr.
+MARK = "PETAL_WORKER_MARK"
 
 
 def serve_standard_streams(limits: Limits = LIMITS) -> None:
@@ -33,22 +40,27 @@ def serve_standard_streams(limits: Limits = LIMITS) -> None:
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
+    mark = os.environ.pop(MARK, "").encode()
+    if mark:
+        threading.Thread(target=_end_with, args=(requests,), name="petal-stdin", daemon=True).start()
     with os.fdopen(requests, "rb") as reader, FileIO(replies, "w") as writer:
-        serve(reader, writer, limits)
+        serve(reader, writer, limits, mark)
 
 
-def serve(reader: IO[bytes], writer: IO[bytes], limits: Limits = LIMITS) -> None:
+def serve(reader: IO[bytes], writer: IO[bytes], limits: Limits = LIMITS, mark: bytes = b"") -> None:
     """Answer the requests of one stream on another, until the first ends.
 
     Args:
         reader: Gives frames.
         writer: Takes frames, unbuffered: a process that an operator forks must not write anything a second time.
         limits: What a request may be at most.
+        mark: What is written to stderr when the worker is ready and when a task has ended, nothing if empty.
 
     Raises:
         WireError: The stream ends within a frame, or holds something else.
     """
     worker, ring = Worker(limits=limits), keyring()
+    _write(2, mark)
     try:
         while (data := read_frame(reader, limits)) is not None:
             answered = Answered(ring, data)
@@ -59,6 +71,7 @@ def serve(reader: IO[bytes], writer: IO[bytes], limits: Limits = LIMITS) -> None
                 error = WireError("the reply has more than 4 GiB", hint="give less at a time (`batch`)")
                 packed = answered.sealed(refusal(error).packed(), message.header)
             _flush()
+            _write(2, mark)
             write_frame(writer, packed)
     finally:
         worker.close()
@@ -102,3 +115,20 @@ def _flush() -> None:
             stream.flush()
         except (OSError, ValueError):  # closed, by the task perhaps
             continue
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Write all of it, where that can still be written to: a task may have closed it."""
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except OSError:
+        pass
+
+
+def _end_with(requests: int) -> None:
+    """End the process when the other end of a pipe is closed."""
+    watch = select.poll()
+    watch.register(requests, 0)  # only its end, not what comes through it
+    watch.poll()
+    os._exit(1)
