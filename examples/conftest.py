@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.examples import Example
 from tests.examples import example as copied
+from tests.services.docker_engine import cache, image
+from tests.services.locks import alone
 
 #: A package of its own, whose tests need it to be installed; test_example_05.py runs them.
 collect_ignore = ["05_custom_operator/petal-timestamp"]
@@ -17,3 +21,19 @@ collect_ignore = ["05_custom_operator/petal-timestamp"]
 def example(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Example:
     """A copy of the folder of the test's example, which is the current folder."""
     return copied(str(request.path), tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def images(docker_engine: str, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Docker Engine, where Python's official image is that of the tests; nobody else makes the example's images now."""
+    from petal_docker.engine import connect
+
+    with alone(cache() / f"{Path(str(request.path)).stem}.lock"):
+        client = connect()
+        try:
+            version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+            for tag in {f"{version}-slim", "3.11-slim"}:
+                client.tag(image(), "python", tag)
+        finally:
+            client.close()
+        yield

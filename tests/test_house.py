@@ -317,12 +317,16 @@ def _mode_writes(call: ast.Call, base: str | None) -> bool:
     return any(set(t) & set("wax+") and len(t) <= 4 for t in texts)
 
 
+#: What writes in plugins: the context of an image, in a temporary folder.
+PLUGINS_WRITERS = ("plugins/petal-docker/src/petal_docker/packing.py",)
+
+
 def test_only_the_one_writer_opens_files_for_writing() -> None:
     plugins = sorted((ROOT / "plugins").glob("*/src/**/*.py"))
     found = [
         f"{path.relative_to(ROOT)}:{line}"
         for path in [*SOURCES, *plugins]
-        if path not in {PACKAGE / name for name in WRITERS}
+        if path not in {PACKAGE / name for name in WRITERS} | {ROOT / name for name in PLUGINS_WRITERS}
         for line in writes(ast.parse(path.read_text()))
     ]
     assert found == []

@@ -68,13 +68,19 @@ class Group:
 
 @dataclass(frozen=True)
 class Section:
-    """Groups that run interleaved, one table each; in ``more`` times as many rounds, where a second decides."""
+    """Groups that run interleaved, one table each.
+
+    Attributes:
+        more: How many times as many rounds there are, where a second decides.
+        prepare: The command that makes the image, where cases run containers.
+    """
 
     key: str
     title: str
     text: str
     groups: list[Group]
     more: int = 1
+    prepare: tuple[str, ...] = ()
 
 
 #: What a section gives: as in `results.json`.

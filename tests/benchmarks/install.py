@@ -12,6 +12,7 @@ from tests.benchmarks.home import HERE, ROOT, Home
 #: The virtual environments, and the packages in them that are measured.
 PACKAGES = {
     "petal": ["petal-etl", "polars"],
+    "docker": ["petal-docker", "docker"],
     "data": ["polars", "duckdb", "pyarrow", "orjson", "msgspec"],
     "hamilton": ["apache-hamilton"],
     "kedro": ["kedro"],
@@ -33,8 +34,9 @@ def install(home: Home) -> None:
     _tools()
     for peer in PACKAGES:
         _peer(home, peer)
-    petal = ["--no-deps", "--no-build-isolation", "--force-reinstall", str(ROOT)]
-    _pip(home, "petal", "install", "-q", *petal)
+    petal = ["install", "-q", "--no-deps", "--no-build-isolation", "--force-reinstall", str(ROOT)]
+    _pip(home, "petal", *petal)
+    _pip(home, "docker", *petal, str(ROOT / "plugins" / "petal-docker"))
 
 
 def versions(home: Home) -> dict[str, str]:

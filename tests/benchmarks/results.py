@@ -191,6 +191,11 @@ def _sent(results: Results) -> tuple[str, bool]:
     return f"{own:.2f} s", own <= 0.5
 
 
+def _container(results: Results) -> tuple[str, bool]:
+    first, call = (results.figure("containers", key, "petal") for key in ("first", "calls"))
+    return f"{first:.2f} s; {call * 1e3:.1f} ms", first <= 0.6 and call <= 0.003
+
+
 def _recorded(results: Results) -> tuple[str, bool]:
     own = results.figure("nodes", "recorded", "petal")
     return f"{own:.1f} µs", own <= 5
@@ -227,6 +232,7 @@ CHECKS: list[Check] = [
     ("round trip to a worker process", "≤ 100 µs (median)", _trips),
     ("8 CPU-bound tasks, with the start of the pool", "≤ 1.05x `ProcessPoolExecutor`", _burns),
     ("100 MB to a worker and back", "≤ 0.5 s", _sent),
+    ("a first call in a container; a call in a warm one", "≤ 0.6 s; ≤ 3 ms", _container),
     ("journal and events, per node", "≤ 5 µs", _recorded),
     ("cached outputs of 100 bytes, per node of a whole run", "≤ 100 µs", _hits),
     ("a cached output of 100 MiB", "≥ 0.8 GB/s", _large_hit),

@@ -42,25 +42,26 @@ def run(section: Section, home: Home, rounds: int, seed: int) -> Measured:
     Raises:
         Difference: A case's output differs from the reference's, or a case of Petal failed.
     """
-    runner = _Runner(section, home)
-    for group in section.groups:
-        runner.prepare(group)
-    order, rounds = random.Random(seed), rounds * section.more
-    for number in range(rounds):
-        cases = [(g, c) for g in section.groups for c in g.cases if c.command and number < c.rounds]
-        order.shuffle(cases)
-        for group, case in cases:
-            runner.run(group, case, f"{section.key} {number + 1}/{rounds}")
-    runner.clean()
+    with _engine(section, home) as engine:
+        runner = _Runner(section, home, engine)
+        for group in section.groups:
+            runner.prepare(group)
+        order, rounds = random.Random(seed), rounds * section.more
+        for number in range(rounds):
+            cases = [(g, c) for g in section.groups for c in g.cases if c.command and number < c.rounds]
+            order.shuffle(cases)
+            for group, case in cases:
+                runner.run(group, case, f"{section.key} {number + 1}/{rounds}")
+        runner.clean()
     groups = {group.key: runner.summary(group) for group in section.groups}
     about = {"title": section.title, "text": section.text, "date": date.today().isoformat()}
     return about | {"groups": groups}
 
 
 class _Runner:
-    def __init__(self, section: Section, home: Home) -> None:
+    def __init__(self, section: Section, home: Home, more: dict[str, str]) -> None:
         self._home = home
-        self._environment = home.environment()
+        self._environment = home.environment() | more
         self._samples: dict[tuple[str, str], list[Sample]] = {
             (g.key, c.key): [] for g in section.groups for c in g.cases
         }
@@ -138,6 +139,24 @@ class _Runner:
 def _figure(group: Group, sample: Sample) -> float:
     seconds = sample.said["seconds"] if group.inside else sample.seconds
     return seconds / group.nodes * 1e6 if group.unit == "µs" else seconds
+
+
+@contextmanager
+def _engine(section: Section, home: Home) -> Iterator[dict[str, str]]:
+    """Start the tests' Docker Engine for a section that runs containers, and say in which environment cases find it."""
+    if not section.prepare:
+        yield {}
+        return
+    from tests.services.docker_engine import shared
+
+    engine = shared()
+    hold = engine.hold()
+    try:
+        found = {"DOCKER_HOST": engine.start(keep=False)}
+        subprocess.run(section.prepare, env=home.environment() | found, check=True, stdout=subprocess.DEVNULL)
+        yield found
+    finally:
+        engine.let_go(hold)
 
 
 @contextmanager

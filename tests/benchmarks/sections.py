@@ -41,7 +41,7 @@ SHAPE_TITLES = {"chain": "A chain", "fan": "A fan-out and fan-in", "layered": "L
 def sections(home: Home) -> dict[str, Section]:
     """Return all sections by name, in the order of the report."""
     made = [hello(home), nodes(home), filter_log(home), fanout(home), jsonl(home), tasks(home), pool(home)]
-    made += [cache(home), memory(home)]
+    made += [containers(home), cache(home), memory(home)]
     return {section.key: section for section in made}
 
 
@@ -358,6 +358,28 @@ def pool(home: Home) -> Section:
         "output is captured."
     )
     return Section("pool", "Pools of worker processes", text, groups)
+
+
+def containers(home: Home) -> Section:
+    """Measure calls in containers."""
+    first = [
+        call(home, "petal", "Petal, `backend: docker`", "docker", "first"),
+        call(
+            home, "sdk", "Docker's SDK, a container that prints", "docker", "sdk", note="no message goes in"
+        ),
+    ]
+    calls = [call(home, "petal", "Petal, `backend: docker`", "docker", "calls")]
+    groups = [
+        Group("first", "A pipeline of one node in a container, inside the process", first, inside=True),
+        Group("calls", "Calls in turn in a warm container, the median", calls, inside=True),
+    ]
+    text = (
+        "An operator that adds one, on a Docker Engine of this machine. Petal: the whole run, from the look at the image "
+        "to the removal of the container, which has no network, no rights, and nothing that it can write but `/tmp`."
+    )
+    return Section(
+        "containers", "Containers", text, groups, prepare=call(home, "", "", "docker", "build").command
+    )
 
 
 def cache(home: Home) -> Section:

@@ -180,6 +180,12 @@ def strange(x):
     return [x, {"when": datetime.date(2026, 1, 1)}]
 
 @operator
+def sleeps() -> int:
+    time.sleep(600)
+    return 1
+
+
+@operator
 def pid() -> int:
     return os.getpid()
 

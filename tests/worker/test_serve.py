@@ -189,3 +189,26 @@ def test_killed_by_a_signal_it_says_so(project, start):
     ask(worker, project.request("pid"))
     os.kill(worker.pid, signal.SIGTERM)
     assert worker.wait(30) == -signal.SIGTERM
+
+
+def test_what_a_task_prints_ends_with_the_mark_that_was_asked_for(project, start):
+    """`$PETAL_WORKER_MARK` is written when the worker is ready and behind each task's prints, and no task sees it."""
+    worker = start(env={**os.environ, "PETAL_WORKER_MARK": "<end>"})
+    for how in ("print", "c"):
+        assert project.reply("noisy", ask(worker, project.request("noisy", how=how))).value == how
+    worker.stdin.close()
+    worker.wait(30)
+    ready, first, second, rest = worker.stderr.read().decode().split("<end>")
+    assert "[" not in ready + rest
+    assert "[print]" in first
+    assert "[c]" in second
+
+
+def test_a_worker_with_a_mark_ends_with_its_stdin_even_within_a_task(project, start):
+    """Nobody waits any more; without a mark it would end its task first."""
+    worker = start(env={**os.environ, "PETAL_WORKER_MARK": "<end>"})
+    write_frame(worker.stdin, project.request("sleeps"))
+    worker.stdin.flush()
+    assert worker.stderr.read(5) == b"<end>"
+    worker.stdin.close()
+    assert worker.wait(30) == 1

@@ -142,10 +142,10 @@ class _Search:
             for one in found:
                 self.package(one)
             return
-        folder = _folder_of(head)
-        if folder is not None:
-            for file, package in _files_of(folder, name):
-                self.modules[os.path.relpath(file, folder)] = file
+        above = _folder_of(head)
+        if above is not None:
+            for file, package in _files_of(above, name):
+                self.modules[os.path.relpath(file, above)] = file
                 self._follow(file, package)
 
     def _library(self, module: ModuleType) -> None:

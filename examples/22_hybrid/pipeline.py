@@ -1,0 +1,16 @@
+"""A hybrid pipeline in Python: `@remote` says where each of its operators runs (operators.py)."""
+
+from operators import pairs, sign
+
+from petal import Pipeline, node
+
+pipeline = Pipeline.of(
+    node("FileReader", id="reader", file_path="messages.txt"),
+    sign,
+    pairs,
+    node("CsvWriter", id="writer", inputs={"records": "pairs"}, file_path="pairs.csv"),
+    name="near_duplicates",
+)
+
+if __name__ == "__main__":
+    pipeline.run().check()

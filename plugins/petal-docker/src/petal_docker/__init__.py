@@ -1,0 +1,1 @@
+"""Containers for Petal: the backend `docker`, and `petal docker build`."""
