@@ -235,7 +235,9 @@ def test_the_process_that_starts_workers_can_die(tmp_path: Path) -> None:
     """Running tasks fail, their workers die, and the next task has new ones."""
     with pool_of(tmp_path, 2) as pool:
         about = said(pool.submit(Note("about")).result())
-        future = pool.submit(Note("sleep", 60))
+        begun = tmp_path / "begun"  # else the task could come back to the queue, and be done
+        future = pool.submit(Note("stubborn", str(begun), 60))
+        assert settles(begun.exists)
         os.kill(about["parent"], signal.SIGKILL)
         with pytest.raises(WorkerDied, match="SIGKILL"):
             future.result()
