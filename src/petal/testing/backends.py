@@ -210,6 +210,16 @@ class BackendContract:
         result = elsewhere.run(node(giver(7), id="given"), elsewhere.node(tasks.prints, "it", value="given"))
         check_same(result.check().outputs["it"], 7, "what came back")
 
+    def test_a_flood_of_noise_harms_nothing(self, elsewhere: Place, caplog: pytest.LogCaptureFixture) -> None:
+        """100 MB that is no text, on stdout and stderr, is no part of any message, and is not kept whole."""
+        with caplog.at_level("INFO", "petal"):
+            result = elsewhere.run(
+                node(giver(7), id="given"), elsewhere.node(tasks.floods, "it", value="given")
+            )
+        check_same(result.check().outputs["it"], 7, "what came back")
+        kept = sum(len(record.getMessage()) for record in caplog.records)
+        check(kept < 4 << 20, f"{kept} characters of the noise were kept")
+
     # -- refusals ---------------------------------------------------------------------------------------------
 
     def test_an_untyped_value_that_json_has_not_is_refused(self, elsewhere: Place) -> None:

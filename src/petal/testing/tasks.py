@@ -127,6 +127,14 @@ def prints(value: int) -> int:
     return value
 
 
+def floods(value: int) -> int:
+    """Write 100 MB to stdout and stderr."""
+    for descriptor in (1, 2):
+        for _ in range(800):
+            os.write(descriptor, b"noise \xff\x00" * (1 << 13))
+    return value
+
+
 def sleeps(value: int) -> int:
     """Sleep for so long that it must be stopped."""
     time.sleep(LONG)
