@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -196,6 +197,25 @@ def test_comments_change_nothing(folder: Path, petal: Petal) -> None:
     )
     assert petal("run", "p.yaml", "--resume").code == 0
     assert calls(folder)["src"] == 1
+
+
+def test_only_a_pipeline_s_own_python_is_recorded(folder: Path, petal: Petal) -> None:
+    """What this process has loaded for another pipeline is no part of the record of a run, however large it is."""
+    other = folder / "other"
+    other.mkdir()
+    (other / "ops.py").write_text(CODE + f"\nPADDING = {'x' * 300_000!r}\n")
+    (other / "p.yaml").write_text(
+        "plugins: [./ops.py]\nnodes:\n  - {id: src, type: load, params: {path: ../in.txt}}\n"
+    )
+    mine = folder / "mine"
+    mine.mkdir()
+    (mine / "ops.py").write_text(CODE)
+    (mine / "p.yaml").write_text(WITH_CODE.replace("in.txt", "../in.txt"))
+    assert petal("run", "other/p.yaml").code == 0
+    assert petal("run", "mine/p.yaml").code == 0
+    (journal,) = (mine / ".petal" / "runs").glob("*.jsonl")
+    request = json.loads(journal.read_text().splitlines()[0])["request"]
+    assert list(request["code"]) == list(request["sources"]) == [str(mine / "ops.py")]
 
 
 def test_what_a_file_does_by_itself_counts_for_all(folder: Path, petal: Petal) -> None:

@@ -62,7 +62,9 @@ def kept(
         stack: Closes what is opened.
     """
     run_id = options.run_id or new_run_id()
-    journal = stack.enter_context(recording(home, run_id, planned, request, file, options.refresh))
+    journal = stack.enter_context(
+        recording(home, run_id, planned, request, file, options.folders, options.refresh)
+    )
     cache = None
     if planned.plan is not None and stores(planned.plan):
         from petal.app.caching import open_cache
@@ -114,6 +116,7 @@ def recording(
     planned: Planned,
     request: Request,
     file: str | None,
+    folders: Iterable[str],
     refresh: frozenset[str] = frozenset(),
 ) -> Iterator[JournalFile]:
     """Open the journal of a run, with what is planned as its first record, and close it at the end.
@@ -124,6 +127,7 @@ def recording(
         planned: What will run.
         request: What was asked for.
         file: The pipeline's file, None for one made in Python.
+        folders: Folders whose Python is the pipeline's.
         refresh: Nodes whose outputs are made again, whatever is cached.
 
     Raises:
@@ -134,7 +138,7 @@ def recording(
     number = next_number(home.runs)
     journal = JournalFile(home.runs / f"{run_id}.jsonl")
     try:
-        record = planned_record(run_id, number, planned, request, file)
+        record = planned_record(run_id, number, planned, request, file, folders)
         record.request["refresh"] = sorted(refresh)
         journal.append(record, durable=True)
         yield journal
@@ -153,6 +157,7 @@ def planned_record(
     planned: Planned,
     request: Request,
     file: str | None,
+    folders: Iterable[str],
     *,
     was: RunPlanned | None = None,
 ) -> RunPlanned:
@@ -161,7 +166,7 @@ def planned_record(
 
     plan = planned.plan
     assert plan is not None
-    sources = sources_of(plan, was.request.get("code", ()) if was is not None else ())
+    sources = sources_of(plan, folders, was.request.get("code", ()) if was is not None else ())
     code = {file: _digest(data) for file, data in sources.items()}
     ids = [n.id for n in plan.nodes]
     own = _digest(repr(sorted(code.items())).encode()) if code else ""
@@ -316,18 +321,20 @@ def own_files(plan: Plan) -> set[str]:
     return {file for name in own if installed not in (file := str(Path(name).absolute()))}
 
 
-def sources_of(plan: Plan, also: Iterable[str] = ()) -> dict[str, bytes]:
+def sources_of(plan: Plan, folders: Iterable[str], also: Iterable[str] = ()) -> dict[str, bytes]:
     """Return the bytes of each file of the user's Python that the plan's operators come from or import.
 
     Args:
         plan: The plan.
+        folders: Folders whose Python is the pipeline's; this process may have loaded that of others too.
         also: Further files, of which some may be gone.
     """
     sources: dict[str, bytes | None] = {file: None for file in also if os.path.isfile(file)}
+    above = tuple(os.path.join(folder, "") for folder in folders)
     for module in tuple(sys.modules.values()):
         data = getattr(module, "__dict__", {}).get(SOURCE_ATTRIBUTE)
-        if data is not None:
-            sources[str(Path(module.__file__ or "").absolute())] = data
+        if data is not None and (file := str(Path(module.__file__ or "").absolute())).startswith(above):
+            sources[file] = data
     for file in own_files(plan):
         if os.path.isfile(file):
             sources.setdefault(file, None)

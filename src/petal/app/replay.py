@@ -102,7 +102,7 @@ def replaying(
         was.request, Request(environment=pipeline.session.environment, to_run=True), force=True
     )
     whole, planned = pipeline.checked(asked)
-    now = planned_record(was.run, 0, planned, asked, pipeline.file, was=was)
+    now = planned_record(was.run, 0, planned, asked, pipeline.file, pipeline.folders, was=was)
     now = with_finer_code(whole, was, now)
     program = _is_program(planned, node)
     backends = asked.backends if program else {**asked.backends, node: "local"}

@@ -165,7 +165,9 @@ def resuming(
         was = _resumable(run, Standings().read(events), problems, force=wishes.force)
         request = asked_again(was.request, asked, force=wishes.force)
         plan, full = pipeline.checked(request)
-        record = planned_record(run, next_number(home.runs), full, request, pipeline.file, was=was)
+        record = planned_record(
+            run, next_number(home.runs), full, request, pipeline.file, pipeline.folders, was=was
+        )
         record = with_finer_code(plan, was, record)
         _check_names(plan, wishes)
         record.request["rerun"], record.request["assumed"] = sorted(wishes.rerun), sorted(wishes.assume_done)
