@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -127,13 +129,34 @@ def test_old_outputs_make_room(tmp_path: Path) -> None:
     cache = open_cache(tmp_path / "cache", limit=1_000_000)
     for number in range(8):
         keep(cache, f"{number}", f"{number}" * 200_000)
-        cache.close()  # notes what was used
+        cache.close()
         cache = open_cache(tmp_path / "cache", limit=1_000_000)
         assert ask(cache, f"{number}") is not None
         assert ask(cache, "0") is not None
     assert ask(cache, "1") is None
     assert cache.size().size <= 1_000_000
     cache.close()
+
+
+def test_a_hit_writes_nothing(tmp_path: Path) -> None:
+    """That an output was used is noted if it was not for an hour, for whoever makes room; else a hit only reads."""
+    database = tmp_path / "cache" / "cache.db"
+
+    def used() -> float:
+        cache = open_cache(tmp_path / "cache")
+        assert ask(cache, "key") == "value"
+        cache.close()
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            ((found,),) = connection.execute("SELECT access_time FROM Cache").fetchall()
+            return float(found)
+
+    cache = open_cache(tmp_path / "cache")
+    keep(cache, "key", "value")
+    cache.close()
+    assert used() == used()
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE Cache SET access_time = 1.0")
+    assert used() > 1.0
 
 
 def test_an_output_above_the_limit_is_used_but_not_stored(tmp_path: Path) -> None:

@@ -56,6 +56,10 @@ class Resumable(Protocol):
         """Its name."""
 
     @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders whose Python must be importable while it runs."""
+
+    @property
     def session(self) -> Session:
         """The session with whose plugins it was loaded."""
 

@@ -221,6 +221,10 @@ class Cache:
 
     # -- what was, to compare with ------------------------------------------------------------------------------
 
+    def begin(self, pipeline: str) -> None:
+        """Open the store, and read what is remembered of a pipeline, before its nodes ask all at once."""
+        self._notes.begin(pipeline)
+
     def note(self, pipeline: str, node: str, parts: Mapping[str, str], key: str, digest: str) -> None:
         """Remember how a node's output came about, for :meth:`last`; it is written when the cache is closed."""
         self._notes.add(pipeline, node, parts, key, digest)

@@ -41,12 +41,17 @@ class Notes:
         self._noted: dict[str, dict[str, list[Any]]] = {}
         self._unwritten: set[tuple[str, str]] = set()
 
+    def begin(self, pipeline: str) -> None:
+        """Read what was noted of a pipeline, once; its nodes may then be noted from several threads."""
+        with self._lock:
+            if pipeline not in self._noted:
+                self._noted[pipeline] = self._of(pipeline)
+
     def add(self, pipeline: str, node: str, parts: Mapping[str, str], key: str, digest: str) -> None:
         """Remember what a node gave."""
-        noted = self._noted.get(pipeline)
-        if noted is None:
-            with self._lock:
-                noted = self._noted.setdefault(pipeline, self._of(pipeline))
+        if pipeline not in self._noted:
+            self.begin(pipeline)
+        noted = self._noted[pipeline]
         before = noted.get(node)
         if before is not None and before[:2] == [key, digest]:
             return

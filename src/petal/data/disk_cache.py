@@ -119,22 +119,23 @@ class Database(diskcache.Cache):  # type: ignore[misc]
         if shared is not None and self._owner == os.getpid():
             shared.close()
 
-    def value(self, key: str) -> bytes | BinaryIO | None:
-        """Return the bytes of a key, or its file; in half the time of diskcache's own :meth:`get`.
+    def value(self, key: str) -> tuple[bytes | BinaryIO, float] | None:
+        """Return the bytes of a key, or its file, and when it was used; in half the time of diskcache's :meth:`get`.
 
         Raises:
             Foreign: The row is none of Petal's.
         """
         found = self._con.execute(
-            "SELECT mode, filename, value, expire_time FROM Cache WHERE key = ? AND raw = 1", (key,)
+            "SELECT mode, filename, value, expire_time, access_time FROM Cache WHERE key = ? AND raw = 1",
+            (key,),
         ).fetchone()
         if found is None:
             return None
-        mode, filename, value, expires = found
+        mode, filename, value, expires, used = found
         if expires is not None and not (isinstance(expires, float | int) and expires > time.time()):
             return None
         try:
-            return self._disk.fetch(mode, filename, value, True)  # type: ignore[no-any-return]
+            return self._disk.fetch(mode, filename, value, True), used if isinstance(used, float) else 0.0
         except OSError:  # its file is gone
             return None
 

@@ -29,6 +29,8 @@ LIMIT = 10 << 30
 _PATIENCE = 30.0
 _LOCK = ".lock"
 _MOST_USED = 1000
+#: Seconds for which it need not be noted on disk that a value was used again: only its place in the order of use counts.
+_FRESH = 3600.0
 #: Bytes without which SQLite cannot work: a few pages, and the index of its log.
 _LEAST = 64 << 10
 #: Values that are put before it is seen to that all fits; or those that make up a hundredth of the limit.
@@ -57,7 +59,9 @@ class DiskStore:
         self.rebuilt = 0
         self._database: Database | None = None
         self._lock = threading.RLock()
+        #: Keys of values that were used, and of those that were not for a while; not noted in the database yet.
         self._used: set[str] = set()
+        self._stale: set[str] = set()
         self._added = self._puts = 0  # since it was last seen to that all fits
 
     def get(self, key: str) -> bytes | BinaryIO | None:
@@ -71,9 +75,13 @@ class DiskStore:
             except Foreign:
                 database.delete(key)
                 return None
-            if found is not None:
-                self._used.add(key)
-            return found
+            if found is None:
+                return None
+            value, used = found
+            self._used.add(key)
+            if time.time() - used > _FRESH:
+                self._stale.add(key)
+            return value
 
         return self._do(ask)
 
@@ -139,7 +147,7 @@ class DiskStore:
             if database is None:
                 return
             with contextlib.suppress(Exception):  # when values were used is not worth an error
-                self._note_used(database)
+                self._note_used(database, self._stale)
             database.close()
 
     # -- the database -------------------------------------------------------------------------------------------
@@ -168,7 +176,7 @@ class DiskStore:
     def _opened(self) -> Database:
         if self._database is not None:
             if len(self._used) >= _MOST_USED:
-                self._note_used(self._database)
+                self._note_used(self._database, self._stale)
             return self._database
         self._make_folder()
         with self._alone():
@@ -260,7 +268,7 @@ class DiskStore:
         database.expire()
         over = database.used() - self.limit
         if over > 0:
-            self._note_used(database)
+            self._note_used(database, self._used)
         while over > 0:
             row = next((row for row, key in database.oldest(2) if key != newest), None)
             if row is None:
@@ -268,10 +276,11 @@ class DiskStore:
             database.drop(row)
             over = database.used() - self.limit
 
-    def _note_used(self, database: Database) -> None:
-        used, self._used = self._used, set()
-        if used:
-            database.touch_all(used)
+    def _note_used(self, database: Database, which: set[str]) -> None:
+        """Note that values were used: all, before one of them makes room, else those that were not for a while."""
+        self._used, self._stale = set(), set()
+        if which:
+            database.touch_all(which)
 
     def _sweep(self, database: Database, age: float) -> int:
         """Remove files that belong to no row and are older than some seconds: younger ones may get theirs yet."""

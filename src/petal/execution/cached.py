@@ -16,10 +16,11 @@ from petal.errors import DataError, PetalError
 from petal.execution.chain import Chain
 from petal.execution.state import Collected, Ported, RunState
 from petal.execution.stored import Reused
+from petal.planning.holding import caches
 from petal.spec.event import Status
 from petal.spec.logs import logger
 from petal.spec.pipeline import MISSING
-from petal.spec.plan import Binding, Constant, FromNode
+from petal.spec.plan import Binding, Constant, FromNode, Plan
 from petal.spec.views import Seen
 
 #: Every node's output is made again.
@@ -59,6 +60,11 @@ class Caching:
         self._code: Known = {}
         #: Digests of outputs, by node and port, as far as they are known.
         self._digests: dict[tuple[int, str], str] = {}
+
+    def begin(self, plan: Plan) -> None:
+        """Open the cache, which takes many times as long as a hit, unless nothing of the plan is looked for there."""
+        if caches(plan):
+            self._cache.begin(plan.name)
 
     def find(self, state: RunState, index: int, asked: Asked) -> Artifact | None:
         """Return a node's output where it is kept, and may be used."""

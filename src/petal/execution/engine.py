@@ -117,6 +117,8 @@ class Engine:
         """Run every unit and gather the results."""
         began = perf_counter()
         timer = self._timer()
+        if self._options.caching is not None:
+            self._options.caching.begin(self._plan)
         self._facts.say(lambda: RunStarted(self.run_id, time.time(), self._plan.name, len(self._plan.nodes)))
         interrupt: BaseException | None = None
         with self._signals if self._options.handle_signals else nullcontext():
