@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import select
 import socket
 import sys
 import threading
@@ -24,6 +25,10 @@ from petal.execution.pool_frames import (
     frame,
     send,
 )
+
+
+#: How often it is looked whether there is another task already: to sleep and be woken takes longer than a short task.
+_SPINS = 100
 
 
 class Attachments(Protocol):
@@ -61,6 +66,8 @@ class Worker:
     def __init__(self, sock: socket.socket, folder: str, measures: bool) -> None:
         self._socket = sock
         self._reader = Reader(sock)
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
         self._folder = folder
         self._measures = measures
         self._lock = threading.Lock()
@@ -80,6 +87,8 @@ class Worker:
 
     def _next(self) -> Frame | None:
         while (found := self._reader.next()) is None:
+            if not any(self._poll.poll(0) for _ in range(_SPINS)):
+                self._poll.poll()
             if not self._reader.feed():
                 return None
         return found
