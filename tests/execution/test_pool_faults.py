@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from petal.errors import TaskLost, TimedOut, WorkerDied
 from petal.execution.pool import Pool
 from petal.execution.pool_deaths import kills
 from petal.execution.pool_files import sweep
+from petal.execution.pool_tasks import Tasks
 from tests.execution.conftest import settles
 from tests.execution.pools import Note, alive, gone, pause, pids_in, pool_of, said
 
@@ -156,6 +158,25 @@ def test_a_task_that_its_worker_never_read_goes_to_another(tmp_path: Path) -> No
         pause()
         os.kill(before, signal.SIGKILL)
         assert said(future.result()) != before
+
+
+def test_a_worker_that_dies_just_before_it_is_sent_its_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end is known, and its socket closed, when the task is to be sent: it has not begun, and another does it."""
+    send = Tasks.send
+
+    with pool_of(tmp_path, 1) as pool:
+        before = said(pool.submit(Note("sleep", 0)).result())
+
+        def late(self: Tasks, member: Any, job: Any) -> None:
+            if member.pid == before:
+                os.kill(before, signal.SIGKILL)
+                settles(lambda: member.number not in self.members)
+            send(self, member, job)
+
+        monkeypatch.setattr(Tasks, "send", late)
+        assert said(pool.submit(Note("sleep", 0)).result()) != before
 
 
 def test_a_worker_that_stops_reading_holds_up_nobody_else(tmp_path: Path) -> None:

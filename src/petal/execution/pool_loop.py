@@ -306,7 +306,8 @@ class Loop:
             if member in self._tasks.idle:
                 self._tasks.idle.remove(member)
             job = member.job
-            if job is not None and member.ending is None and member.unread and not job.tries:
+            unread = member.unread or (job is not None and not job.sent)  # so it was not begun
+            if job is not None and member.ending is None and unread and not job.tries:
                 job.tries, job.member, job.sent = 1, None, False
                 self._tasks.queue.appendleft(job)
             elif job is None and not member.ready:

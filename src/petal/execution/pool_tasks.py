@@ -143,6 +143,8 @@ class Tasks:
             return
         except Exception as error:  # the attachments cannot be read, or written to a file
             with self.lock:
+                if member.number not in self.members:
+                    return  # it is gone, and closed: another has the task already
                 member.job = None
             self.released.append(member)
             self.wake()
