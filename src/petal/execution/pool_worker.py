@@ -26,7 +26,6 @@ from petal.execution.pool_frames import (
     send,
 )
 
-
 #: How often it is looked whether there is another task already: to sleep and be woken takes longer than a short task.
 _SPINS = 100
 
