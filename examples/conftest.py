@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.examples import Example
+from tests.examples import Example, Functions
 from tests.examples import example as copied
 from tests.services.docker_engine import cache, image
 from tests.services.locks import alone
@@ -37,3 +39,21 @@ def images(docker_engine: str, request: pytest.FixtureRequest) -> Iterator[None]
         finally:
             client.close()
         yield
+
+
+@pytest.fixture
+def functions(lambda_emulator: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Functions]:
+    """AWS Lambda, on which functions can be put; it is where this process and its children look for it."""
+    found = Functions(lambda_emulator)
+    # at this machine alone, and with nobody's account
+    for name, value in {
+        "AWS_ENDPOINT_URL_LAMBDA": found.url,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with contextlib.closing(found):
+        yield found

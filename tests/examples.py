@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import http.client
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from petal import Pipeline
 from tests.console import copy_of, environment, play, stage
+from tests.services.loopback import Exchange, Loopback
 
 
 class Example:
@@ -41,3 +47,46 @@ def example(test_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     found = Example(source, copy_of(source, tmp_path / source.name))
     monkeypatch.chdir(found.folder)
     return found
+
+
+class Functions:
+    """Functions of AWS Lambda at one address, by their names: each runs on an emulator of its own.
+
+    Args:
+        emulator: Starts one: the fixture ``lambda_emulator``.
+    """
+
+    def __init__(self, emulator: Callable[..., Any]) -> None:
+        self._emulator = emulator
+        self._there: dict[str, Any] = {}
+        self._server = Loopback(self._serve)
+        self.url = self._server.url
+
+    def deploy(self, name: str, task_root: Path, **settings: Any) -> Any:
+        """Put a function under a name, and return its emulator."""
+        found = self._there[name] = self._emulator(task_root, **settings)
+        return found
+
+    def close(self) -> None:
+        """Take no more calls."""
+        self._server.close()
+
+    def _serve(self, exchange: Exchange) -> None:
+        """Hand a call on to the function that it names."""
+        named = re.fullmatch(r"/2015-03-31/functions/([^/]+)/invocations", exchange.path)
+        found = self._there.get(named[1]) if named is not None else None
+        if found is None:
+            exchange.reply(
+                404, {"x-amzn-errortype": "ResourceNotFoundException"}, b'{"Message": "Function not found"}'
+            )
+            return
+        connection = http.client.HTTPConnection(urlsplit(found.endpoint_url).netloc)
+        try:
+            connection.request(exchange.method, exchange.target, exchange.body, exchange.headers)
+            answer = connection.getresponse()
+            headers = {
+                k: v for k, v in answer.getheaders() if k.lower().startswith(("x-amz", "content-type"))
+            }
+            exchange.reply(answer.status, headers, answer.read())
+        finally:
+            connection.close()

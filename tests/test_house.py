@@ -257,10 +257,13 @@ WRITERS = {
     "data/wire.py": "attachments of messages; they do not outlive the message",
     "execution/pool_files.py": "the same between a pool's processes",
     "data/artifact_bytes.py": "outputs that are being encoded; the files go into the cache or away",
-    "data/cache.py": "locks, so that a value is made once",
+    "data/cache_lock.py": "locks, so that a value is made once",
     "data/disk_cache.py": "the cache's lock, and a damaged database that is moved aside",
     "data/disk_store.py": "values of the cache: their checksums make them whole",
+    "data/folder_store.py": "the same in a folder that machines share, renamed when they are complete",
+    "library/paths.py": "temporary copies of files that URLs name, for what reads files alone",
     "testing/stores.py": "the contract of stores gives them files to take over",
+    "testing/filesystems.py": "the file system over a folder, for tests",
 }
 _WRITE_CALLS = {
     "write_text",
@@ -317,8 +320,13 @@ def _mode_writes(call: ast.Call, base: str | None) -> bool:
     return any(set(t) & set("wax+") and len(t) <= 4 for t in texts)
 
 
-#: What writes in plugins: the context of an image, in a temporary folder.
-PLUGINS_WRITERS = ("plugins/petal-docker/src/petal_docker/packing.py",)
+#: What writes in plugins: the context of an image, and the package of a function, in a temporary folder; a value that
+#: comes from a bucket and is too large for memory, in a temporary file without a name.
+PLUGINS_WRITERS = (
+    "plugins/petal-aws/src/petal_aws/store.py",
+    "plugins/petal-docker/src/petal_docker/archive.py",
+    "plugins/petal-lambda/src/petal_lambda/package.py",
+)
 
 
 def test_only_the_one_writer_opens_files_for_writing() -> None:

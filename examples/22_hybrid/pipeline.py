@@ -1,6 +1,6 @@
 """A hybrid pipeline in Python: `@remote` says where each of its operators runs (operators.py)."""
 
-from operators import pairs, sign
+from operators import groups, pairs, sign
 
 from petal import Pipeline, node
 
@@ -8,7 +8,8 @@ pipeline = Pipeline.of(
     node("FileReader", id="reader", file_path="messages.txt"),
     sign,
     pairs,
-    node("CsvWriter", id="writer", inputs={"records": "pairs"}, file_path="pairs.csv"),
+    groups,
+    node("CsvWriter", id="writer", inputs={"records": "groups"}, file_path="groups.csv"),
     name="near_duplicates",
 )
 

@@ -11,6 +11,8 @@ _NAMES = {
     "LISTS": "petal.spec.views",
     "READS": "petal.spec.views",
     "WRITES": "petal.spec.views",
+    "URL": "petal.spec.url",
+    "glob_pattern": "petal.spec.url",
     "Context": "petal.spec.context",
     "Pipeline": "petal.app.pipeline",
     "Session": "petal.app.session",
@@ -21,7 +23,12 @@ _NAMES = {
     "retry": "petal.authoring.decorators",
     "timeout": "petal.authoring.decorators",
     "batch": "petal.authoring.decorators",
+    "open_input": "petal.data.filesystems",
     "open_output": "petal.data.files",
+    "filesystem": "petal.data.filesystems",
+    "open_store": "petal.data.stores",
+    "Claims": "petal.data.claims",
+    "packing": "petal.code",  # a module
     "split": "petal.data.split",
     "hookimpl": "petal.plugin.markers",
     "register_plugin": "petal.plugin.markers",
@@ -31,6 +38,12 @@ _NAMES = {
     "Payload": "petal.interfaces.backend",
     "Reply": "petal.interfaces.backend",
     "Task": "petal.interfaces.backend",
+    "Store": "petal.interfaces.store",
+    "AddingStore": "petal.interfaces.store",
+    "StoreStats": "petal.interfaces.store",
+    "FileSystem": "petal.interfaces.filesystem",
+    "Description": "petal.interfaces.filesystem",
+    "Upload": "petal.interfaces.filesystem",
     "Diagnostic": "petal.spec.diagnostic",
     "Severity": "petal.spec.diagnostic",
     "Plan": "petal.spec.plan",
@@ -49,6 +62,9 @@ _NAMES = {
     "RemoteError": "petal.errors",
     "TaskLost": "petal.errors",
     "TimedOut": "petal.errors",
+    "ClaimLost": "petal.errors",
+    "ClaimExpired": "petal.errors",
+    "PayloadCorrupt": "petal.errors",
     "WorkerDied": "petal.errors",
     "WireError": "petal.errors",
     "RunInterrupted": "petal.errors",
@@ -62,7 +78,8 @@ def __getattr__(name: str) -> object:
     module = _NAMES.get(name)
     if module is None:
         raise AttributeError(f"module 'petal' has no attribute {name!r}")
-    value = getattr(import_module(module), name)
+    found = import_module(module)
+    value = getattr(found, name) if hasattr(found, name) else import_module(f"{module}.{name}")
     globals()[name] = value
     return value
 

@@ -17,7 +17,10 @@ PetalError                     handled: the command line prints it without a tra
 ├── RemoteError                what a node raised in another process                   exit 1
 ├── TaskLost                   a task ended without a reply                            exit 1
 │   ├── WorkerDied             its worker ended                                        exit 1
-│   └── TimedOut               its time was over, and it was stopped                   exit 1
+│   ├── TimedOut               its time was over, and it was stopped                   exit 1
+│   └── ClaimLost              a message cannot be had from the store it lies in       exit 1
+│       ├── PayloadCorrupt     it is not what was put there                            exit 1
+│       └── ClaimExpired       it is gone                                              exit 1
 ├── NodeFailed                 a node of a run did not succeed (``result.check()``)    exit 1
 └── RunInterrupted             a signal or a time limit stopped the run          exit 130/143
 ```
@@ -240,6 +243,24 @@ class TimedOut(TaskLost):
 
     def __init__(self, message: str, *, kind: str = "timeout", **rest: Any) -> None:
         super().__init__(message, kind=kind, **rest)
+
+
+class ClaimLost(TaskLost):
+    """A message was too large for its transport, and cannot be had from the store that it lies in."""
+
+    code = "claim-store"
+
+
+class PayloadCorrupt(ClaimLost):
+    """What lies in the store is not what was put there: its size or its digest is another."""
+
+    code = "payload-corrupt"
+
+
+class ClaimExpired(ClaimLost):
+    """The message is gone from the store."""
+
+    code = "claim-expired"
 
 
 class NodeFailed(PetalError):

@@ -13,6 +13,7 @@ from tests.benchmarks.home import HERE, ROOT, Home
 PACKAGES = {
     "petal": ["petal-etl", "polars"],
     "docker": ["petal-docker", "docker"],
+    "lambda": ["petal-lambda", "boto3"],
     "data": ["polars", "duckdb", "pyarrow", "orjson", "msgspec"],
     "hamilton": ["apache-hamilton"],
     "kedro": ["kedro"],
@@ -36,7 +37,8 @@ def install(home: Home) -> None:
         _peer(home, peer)
     petal = ["install", "-q", "--no-deps", "--no-build-isolation", "--force-reinstall", str(ROOT)]
     _pip(home, "petal", *petal)
-    _pip(home, "docker", *petal, str(ROOT / "plugins" / "petal-docker"))
+    for peer in ("docker", "lambda"):
+        _pip(home, peer, *petal, str(ROOT / "plugins" / f"petal-{peer}"))
 
 
 def versions(home: Home) -> dict[str, str]:

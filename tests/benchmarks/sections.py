@@ -41,7 +41,7 @@ SHAPE_TITLES = {"chain": "A chain", "fan": "A fan-out and fan-in", "layered": "L
 def sections(home: Home) -> dict[str, Section]:
     """Return all sections by name, in the order of the report."""
     made = [hello(home), nodes(home), filter_log(home), fanout(home), jsonl(home), tasks(home), pool(home)]
-    made += [containers(home), cache(home), memory(home)]
+    made += [containers(home), functions(home), cache(home), memory(home)]
     return {section.key: section for section in made}
 
 
@@ -380,6 +380,29 @@ def containers(home: Home) -> Section:
     return Section(
         "containers", "Containers", text, groups, prepare=call(home, "", "", "docker", "build").command
     )
+
+
+def functions(home: Home) -> Section:
+    """Measure calls of functions on AWS's emulator of Lambda."""
+    bare = call(home, "boto3", "boto3 alone, a function by hand", "lambda", "bare")
+    calls = [
+        bare,
+        call(home, "petal", "Petal, an operator in Petal's handler", "lambda", "worker"),
+        call(home, "json", "Petal, the function by hand (`protocol: json`)", "lambda", "plain"),
+    ]
+    cold = [
+        call(home, "boto3", "boto3 alone, a function by hand", "lambda", "cold_bare"),
+        call(home, "petal", "Petal, an operator in Petal's handler", "lambda", "cold_worker"),
+    ]
+    groups = [
+        Group("calls", "Calls in turn, the median", calls, inside=True),
+        Group("cold", "The first call, for which the function's process starts", cold, inside=True),
+    ]
+    text = (
+        "A function that adds one, on AWS's own emulator of Lambda (one call at a time, on this machine). What a call takes "
+        "on AWS has the network and the machine there in it."
+    )
+    return Section("lambda", "Functions on Lambda", text, groups)
 
 
 def cache(home: Home) -> Section:

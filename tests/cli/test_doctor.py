@@ -74,7 +74,7 @@ def test_each_place_is_probed_once_and_programs_are_not(tmp_path: Path) -> None:
         "backend local": "ok",
         "backend nearby (as of n0)": "ok",
         "backend nearby (as of far)": "ok",
-        "backend nearby (as of program)": "off",
+        "backend nearby (as of program)": "ok",
     }
     assert code == 0
 
@@ -133,3 +133,34 @@ def test_a_backend_that_needs_settings_is_not_probed_without_a_file(tmp_path: Pa
     assert code == 0
     assert found["backend picky"]["state"] == "off"
     assert found["backend picky"]["detail"].startswith("needs `image`: `petal doctor FILE`")
+
+
+PROGRAMS = """
+from petal import EnvironmentNotReady, hookimpl, register_plugin
+from petal.testing import FakeBackend
+
+missing = EnvironmentNotReady("there is no such function", hint="deploy it")
+
+@register_plugin
+class Brings:
+    @hookimpl
+    def petal_backends(self):
+        return [FakeBackend(name="there"), FakeBackend(name="gone", refuses=missing)]
+"""
+
+
+def test_a_program_that_answers_no_probe_is_looked_for(tmp_path: Path) -> None:
+    """Its backend is opened, which says what is missing, and closed; the program is not run."""
+    site = Site(tmp_path)
+    (tmp_path / "operators.py").write_text(PROGRAMS)
+    nodes = "".join(
+        f"  - {{id: {name}, type: Own, inputs: {{}}, execution: {{backend: {name}, protocol: json}}}}\n"
+        for name in ("there", "gone")
+    )
+    (tmp_path / "x.yaml").write_text(f"plugins: [./operators.py]\nnodes:\n{nodes}")
+    code, found = facts(site, "x.yaml")
+    assert found["backend there (as of there)"]["state"] == "ok", found
+    assert "answers no probe" in found["backend there (as of there)"]["detail"]
+    gone = found["backend gone (as of gone)"]
+    assert (gone["state"], gone["detail"]) == ("broken", "there is no such function (deploy it)")
+    assert code == 4

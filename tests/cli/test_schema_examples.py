@@ -38,7 +38,8 @@ def test_every_example_is_valid(file, open_schema, petal):
     closed = json.loads(ran.out)
     jsonschema.Draft202012Validator.check_schema(closed)
     jsonschema.Draft202012Validator(closed).validate(data)
-    speaks_json = any("entrypoint" in (node.get("execution") or {}) for node in data.get("nodes", ()))
+    places = [node.get("execution") or {} for node in data.get("nodes", ())]
+    speaks_json = any("entrypoint" in place or place.get("protocol") == "json" for place in places)
     if data.get("nodes") and not speaks_json:  # the type of a program need not be installed (S6.3)
         wrong = json.loads(json.dumps(data))
         wrong["nodes"][0]["type"] = "NoSuchOperator"

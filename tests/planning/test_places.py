@@ -67,18 +67,22 @@ def test_a_mistake_is_found_at_each_place(
     assert finding.column > 30
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "package"),
+    [("docker", "image: x", "petal-docker"), ("aws_lambda", "function_name: f", "petal-lambda")],
+)
 def test_a_backend_that_is_not_installed_names_its_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, settings: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`docker` without `petal-docker` is a mistake that says what to install, as backend and in `failover`."""
     monkeypatch.setattr("petal.plugin.catalog.discover", list)
-    found = pipeline(tmp_path, "{ backend: docker, image: x, failover: [local] }").validate()
-    found += pipeline(tmp_path, "{ backend: a, failover: [{ backend: docker, image: x }] }").validate()
+    found = pipeline(tmp_path, f"{{ backend: {name}, {settings}, failover: [local] }}").validate()
+    found += pipeline(tmp_path, f"{{ backend: a, failover: [{{ backend: {name}, {settings} }}] }}").validate()
     assert [(f.code, f.message, f.hint) for f in found] == [
         (
             "unknown-backend",
-            "backend `docker` (for `n`) is not installed",
-            "`pip install petal-docker` brings it",
+            f"backend `{name}` (for `n`) is not installed",
+            f"`pip install {package}` brings it",
         )
     ] * 2
 

@@ -18,12 +18,13 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.services import base_image, leftovers
 from tests.services.api import Api, EngineError
-from tests.services.locks import Hold, alone
 from tests.services.packages import Unavailable, ensure, find
+from tests.services.service import Service, cache
 
 #: How long a start may take, and how long containers have to stop when their engine does, in seconds.
 START, STOP = 60.0, 5
@@ -31,20 +32,14 @@ START, STOP = 60.0, 5
 KEEP_IMAGES = "168h"
 
 
-def cache() -> Path:
-    """Return the folder that the tests' services keep between runs."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "petal-tests"
+class DockerEngine(Service):
+    """An engine whose images, log and locks lie in one folder."""
 
-
-class DockerEngine:
-    """An engine whose state lies in one folder; two with the same folder, in any process, are the same engine.
-
-    Args:
-        folder: Where its images, its log and its locks lie.
-    """
+    name = "Docker Engine"
+    variable = "DOCKER_HOST"
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder.resolve()
+        super().__init__(folder)
         digest = hashlib.sha256(str(self.folder).encode()).hexdigest()
         short = Path(tempfile.gettempdir()) if len(tempfile.gettempdir()) < 40 else Path("/tmp")
         #: Of sockets: a socket's path has at most 107 bytes.
@@ -56,34 +51,18 @@ class DockerEngine:
         self.api = Api(self.socket)
         self._pidfile = self.run_folder / "docker.pid"
         self._network = int(digest[:2], 16)
-        self._kept = self.folder / "kept"
 
-    def start(self, *, keep: bool = True) -> str:
-        """Start the engine if it does not run, with the base image in it, and return its ``DOCKER_HOST``.
+    @property
+    def address(self) -> str:
+        """Its ``DOCKER_HOST``."""
+        return self.host
 
-        Args:
-            keep: It runs until :meth:`stop`; else until the last holder lets go.
-
-        Raises:
-            Unavailable: It cannot run here; the text says what is missing.
-        """
+    def prepare(self) -> None:
+        """Install what is missing, and make the base image."""
         ensure({"dockerd": "docker.io", "ip": "iproute2"})
         if os.geteuid() != 0:
             raise Unavailable("dockerd runs as root only: run the tests as root")
-        tar = base_image.base_tar(cache())
-        with alone(self.folder / "engine.lock"):
-            if not self.api.answers():
-                self._launch()
-            if self.api.label(base_image.NAME, base_image.LABEL) != base_image.RECIPE:
-                self.api.import_image(base_image.NAME, tar, base_image.CHANGES)
-            if keep:
-                self._kept.touch()
-        return self.host
-
-    def stop(self) -> None:
-        """Remove all containers and end the engine; nothing of it is left on the machine but its folder."""
-        with alone(self.folder / "engine.lock"):
-            self._stop()
+        base_image.base_tar(cache())
 
     def restart(self, *, kill: bool = False) -> str:
         """End the daemon and start it again, as ``systemctl restart docker`` does: containers stop, and stay.
@@ -93,20 +72,10 @@ class DockerEngine:
         Args:
             kill: Kill the daemon with SIGKILL instead; it finds its containers, which run on, when it starts.
         """
-        with alone(self.folder / "engine.lock"):
+        with self.alone():
             self._end_daemon(signal.SIGKILL if kill else signal.SIGTERM)
             self._launch(sweep=False)
         return self.host
-
-    def hold(self) -> Hold:
-        """Say that this process uses the engine, until :meth:`let_go` or its death."""
-        return Hold(self.folder / "users.lock")
-
-    def let_go(self, hold: Hold) -> None:
-        """Stop using the engine; the last one stops it unless it was started to stay."""
-        with alone(self.folder / "engine.lock"):
-            if hold.let_go() and not self._kept.exists() and self.run_folder.exists():
-                self._stop()
 
     def image(self, name: str = base_image.NAME) -> str:
         """Return the name of an image of the tests, which is then in the engine.
@@ -145,12 +114,19 @@ class DockerEngine:
             *(f"folder {self.run_folder}" for _ in [0] if self.run_folder.exists()),
         ]
 
-    def environment(self) -> dict[str, str]:
-        """Return this process's environment with the engine as Docker's."""
+    def environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """Return an environment with the engine as Docker's."""
         others = ("DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
-        return {**{k: v for k, v in os.environ.items() if k not in others}, "DOCKER_HOST": self.host}
+        return {**{k: v for k, v in base.items() if k not in others}, "DOCKER_HOST": self.host}
 
     # -- one at a time, under the lock ----------------------------------------------------------------------------
+
+    def _launch_if_needed(self) -> None:
+        """Start the daemon unless it answers, with the base image in it."""
+        if not self.api.answers():
+            self._launch()
+        if self.api.label(base_image.NAME, base_image.LABEL) != base_image.RECIPE:
+            self.api.import_image(base_image.NAME, base_image.base_tar(cache()), base_image.CHANGES)
 
     def _launch(self, *, sweep: bool = True) -> None:
         """Start the daemon and wait until it answers; what a killed one has left goes first."""
@@ -214,7 +190,8 @@ class DockerEngine:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise Unavailable(f"{self.run_folder} is in the way and belongs to somebody else: remove it")
 
-    def _stop(self) -> None:
+    def _end(self) -> None:
+        """Remove all containers and end the daemon."""
         if self.api.answers():
             with contextlib.suppress(EngineError, OSError):
                 for container in self.api.containers():
@@ -222,7 +199,6 @@ class DockerEngine:
                 self.api.prune(KEEP_IMAGES)
         self._end_daemon(signal.SIGTERM)
         self._sweep()
-        self._kept.unlink(missing_ok=True)
 
     def _end_daemon(self, number: int) -> None:
         """Send the daemon a signal and wait for its end, and for that of its containerd, which ends with it.

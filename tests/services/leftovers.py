@@ -1,4 +1,4 @@
-"""What an engine that was killed leaves on the machine: processes, mounts, control groups, a bridge; and their end."""
+"""What a service that was killed leaves on the machine: processes, mounts, control groups, a bridge; and their end."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def processes(folder: Path, group: str) -> list[int]:
         group: The control group above those of the engine's containers, which nothing else has in its name.
     """
     return [pid for pid in _pids() if _alive(pid) and _is_of(pid, str(folder), group)]
+
+
+def with_arguments(*arguments: str) -> list[int]:
+    """Return the live processes that have all of these among the arguments they were started with."""
+    return [pid for pid in _pids() if _alive(pid) and set(arguments) <= set(_arguments(pid))]
 
 
 def kill(pids: list[int], number: int, seconds: float) -> bool:
@@ -140,13 +145,21 @@ def _pids() -> Iterator[int]:
 
 
 def _is_of(pid: int, folder: str, group: str) -> bool:
+    arguments = _arguments(pid)
     try:
-        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
         if f"/{group}/" in Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8"):
             return True
     except OSError:
         return False
     return Path(arguments[0]).name in PROGRAMS and any(f"{folder}/" in a for a in arguments)
+
+
+def _arguments(pid: int) -> list[str]:
+    """Return what a process was started with, its program first; one empty text when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return [""]
 
 
 def _alive(pid: int) -> bool:

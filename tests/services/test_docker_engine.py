@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.services import base_image, leftovers
-from tests.services.docker_engine import DockerEngine, cache, shared
+from tests.services.docker_engine import DockerEngine, shared
 from tests.services.packages import Unavailable, find
+from tests.services.service import cache
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,10 +48,15 @@ def state(engine: DockerEngine, container: str) -> dict[str, object]:
     return found
 
 
+def own(engine: DockerEngine) -> list[str]:
+    """Return the options of the command line that mean this engine."""
+    return ["--only", "docker", "--folder", str(engine.folder)]
+
+
 def services(*arguments: str, engine: DockerEngine) -> subprocess.CompletedProcess[str]:
     """Run the command line for an engine."""
     return subprocess.run(
-        [sys.executable, "-m", "tests.services", "--folder", str(engine.folder), *arguments],
+        [sys.executable, "-m", "tests.services", *own(engine), *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -73,14 +79,14 @@ def test_starts_at_the_same_time_make_one_engine(engine: DockerEngine) -> None:
     engine.stop()
     starts = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.services", "--folder", str(engine.folder), "start"],
+            [sys.executable, "-m", "tests.services", *own(engine), "start"],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
         )
         for _ in range(3)
     ]
-    assert [s.communicate()[0].strip() for s in starts] == [engine.host] * 3
+    assert [s.communicate()[0].strip() for s in starts] == [f"DOCKER_HOST={engine.host}"] * 3
     programs = [leftovers.program(p) for p in leftovers.processes(engine.run_folder, engine.name)]
     assert sorted(programs) == ["containerd", "dockerd"]
 
@@ -271,7 +277,7 @@ def test_the_command_line(engine: DockerEngine) -> None:
     done = services("run", sys.executable, "-c", code, engine=engine)
     assert (done.returncode, done.stdout.strip()) == (7, engine.host)
     assert engine.left() == []
-    assert services("start", engine=engine).stdout.strip() == engine.host
+    assert services("start", engine=engine).stdout.strip() == f"DOCKER_HOST={engine.host}"
     done = services("status", engine=engine)
     assert done.returncode == 0
     assert engine.host in done.stdout

@@ -190,7 +190,9 @@ def test_the_fake_fails_and_loses_replies_when_it_is_told_to() -> None:
 def test_the_fake_has_a_limit() -> None:
     """A message above it is refused before it is sent."""
     result = run_on(FakeBackend(limit=10))
-    assert "takes 10" in result.nodes["it"].error.message
+    error = result.nodes["it"].error
+    assert "carries at most 10" in error.message
+    assert (error.code, error.kind) == ("message-too-large", "infrastructure")
 
 
 def test_the_fake_can_be_slow() -> None:

@@ -9,9 +9,15 @@ from typing import Any
 
 import pytest
 
+from petal import open_store
 from petal.data.disk_store import DiskStore
 from petal.interfaces.store import Store, StoreStats
 from petal.testing import StoreContract
+
+
+class TestFolderStore(StoreContract):
+    def open_store(self, folder: Path) -> Store:
+        return open_store(folder.as_uri())
 
 
 class TestDiskStore(StoreContract):
@@ -30,6 +36,9 @@ class Memory:
 
     def get(self, key: str) -> bytes | None:
         return self.values.get(key)
+
+    def has(self, key: str) -> bool:
+        return key in self.values
 
     def put(self, key: str, source: bytes | Path, *, ttl: float | None = None, durable: bool = False) -> bool:
         if isinstance(source, Path):

@@ -15,12 +15,25 @@ from petal.code.fingerprint import fingerprint
 from petal.code.loader import load_file, reference
 from petal.data.wire import Message, Outgoing, unpack
 
-OPERATOR = "from petal import operator\nfrom helper import mark\n\n\n@operator\ndef marked(text: str) -> str:\n    return mark + text\n"
+OPERATOR = """
+from petal import Context, operator
+from helper import mark
 
 
-def packed(folder: Path, base: Path | None) -> bytes:
-    """Return a request for the operator as the driver has it."""
-    target = load_file(folder / "operators.py").marked
+def vault(name: str) -> str:
+    return f"what {name} is"
+
+
+@operator
+def marked(text: str, *, context: Context) -> str:
+    return mark + (context.secret(text) if "/" in text else text)
+"""
+
+
+def packed(folder: Path, base: Path | None, text: str = "x") -> bytes:
+    """Return a request for the operator, and for what resolves secrets beside it, as the driver has it."""
+    module = load_file(folder / "operators.py")
+    target = module.marked
     found = fingerprint(target)
     with Outgoing(None) as message:
         message.write(
@@ -31,7 +44,8 @@ def packed(folder: Path, base: Path | None) -> bytes:
                 "reference": msgspec.to_builtins(reference(target)),
                 "folders": [str(folder)],
                 "base": None if base is None else str(base),
-                "inputs": {"text": "x"},
+                "inputs": {"text": text},
+                "plugins": {"resolvers": {"vault": msgspec.to_builtins(reference(module.vault))}},
                 "code": {"digest": found.digest, "parts": found.parts},
             }
         )
@@ -67,6 +81,14 @@ def test_files_are_found_by_where_they_lie_from_the_pipelines_folder(
     reply = asked(data, tmp_path / copy)
     assert (reply["status"], reply["output"]) == ("ok", "> x")
     assert "skew" not in reply
+
+
+def test_what_plugins_bring_in_the_pipelines_own_files_is_found_likewise(there: Path, tmp_path: Path) -> None:
+    data = packed(there / "ops", there / "ops", "vault/door")
+    there.rename(tmp_path / "gone")
+    reply = asked(data, tmp_path / "copy/ops")
+    assert (reply["status"], reply["output"]) == ("ok", "> what door is")
+    assert reply["secrets"] == ["vault/door"]
 
 
 def test_without_a_base_the_files_are_where_the_sender_has_them(there: Path, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from petal.code.fingerprint import fingerprint
 from petal.data.wire import Outgoing, unpack
-from petal.worker.execute import PROTOCOL, Worker, execute
+from petal.worker.execute import Worker, execute
+from petal.worker.request import PROTOCOL
 
 
 def done(project, name, inputs=None, /, **params):

@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from petal_docker.engine import connect
-from petal_docker.packing import Python, pack
 
-from petal import Pipeline, Session, node
+from petal import Pipeline, Session, node, packing
 from petal.execution.result import RunResult
 from petal.testing.subject import giver
 from tests.services.docker_engine import cache
@@ -24,7 +23,7 @@ from tests.services.locks import alone
 
 #: The base image of the tests' engine, and what is known of its Python.
 BASE = "petal-test/python:3.11"
-PYTHON = Python((3, 11), "x86_64", (2, 36))
+PYTHON = packing.Python((3, 11), "x86_64", (2, 36))
 #: What a worker must have to hold to the contract of backends: Petal, and every library whose frames are tried.
 WORKER = ("petal-etl", "pytest", "hypothesis", "pandas", "pyarrow", "duckdb")
 _WORKER = f"""\
@@ -115,7 +114,7 @@ def worker_image(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
     """An image that holds Petal's worker, made of what is installed here."""
     with alone(cache() / "worker-image.lock"):
         folder = tmp_path_factory.mktemp("image")
-        pack(closure(WORKER), PYTHON, folder / "site-packages")
+        packing.pack(closure(WORKER), PYTHON, folder / "site-packages")
         (folder / "Dockerfile").write_text(_WORKER)
         return make(engine, "petal-test/worker", folder)
 

@@ -10,13 +10,11 @@ from pathlib import Path
 import pytest
 from petal_docker.build import build, default_base
 from petal_docker.dockerfile import base_of, written
-from petal_docker.packing import Python, included, place
 
 from petal import EnvironmentNotReady, PetalError, Pipeline, UsageError
 from tests.console import environment, run
 
 BASE = "petal-test/python:3.11"
-HERE = Python((sys.version_info[0], sys.version_info[1]), "x86_64", (2, 36))
 FILES = {
     "ops/words.py": "from lists import STOP\nfrom petal import operator\n\n\n@operator\ndef words(lines: list[str]) -> list[str]:\n"
     "    from pathlib import Path\n    own = Path(__file__).parent.parent / 'jobs' / 'own.txt'\n"
@@ -135,47 +133,6 @@ def test_the_base_is_what_the_last_stage_starts_from(text: str, base: str | None
 def test_a_dockerfile_that_does_not_say_its_base(text: str, base: str | None, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         base_of(text, base)
-
-
-@pytest.mark.parametrize(
-    ("tag", "takes"),
-    [
-        ("py3-none-any", True),
-        (
-            f"cp{HERE.version[0]}{HERE.version[1]}-cp{HERE.version[0]}{HERE.version[1]}-manylinux2014_x86_64",
-            True,
-        ),
-        ("cp39-abi3-manylinux_2_17_x86_64.manylinux2014_x86_64", True),
-        ("cp39-abi3-manylinux_2_17_aarch64", False),
-        ("cp39-cp39-manylinux_2_17_x86_64", False),
-        ("cp39-abi3-manylinux_2_40_x86_64", False),
-        ("cp39-abi3-musllinux_1_2_x86_64", False),
-        ("cp39-abi3-macosx_11_0_arm64", False),
-        ("pp39-abi3-manylinux_2_17_x86_64", False),
-    ],
-)
-def test_which_wheels_suit_an_image(tag: str, takes: bool) -> None:
-    assert HERE.takes(tag) is takes
-
-
-def test_alpine_takes_wheels_for_musl_alone() -> None:
-    alpine = Python((3, 11), "x86_64", None)
-    assert alpine.takes("cp311-cp311-musllinux_1_1_x86_64")
-    assert not alpine.takes("cp311-cp311-manylinux_2_17_x86_64")
-    assert alpine.platforms()[0] == "musllinux_1_2_x86_64"
-
-
-def test_files_keep_their_places_to_each_other(project: Path, tmp_path: Path) -> None:
-    files = [str(project / "ops/words.py"), str(project / "jobs/own.txt")]
-    assert place(files, str(project / "jobs"), tmp_path / "out") == "jobs"
-    assert (tmp_path / "out/ops/words.py").is_file()
-    assert (tmp_path / "out/jobs/own.txt").is_file()
-
-
-@pytest.mark.parametrize("pattern", ["../ops/words.py", "nothing*"])
-def test_what_cannot_be_included_is_told(project: Path, pattern: str) -> None:
-    with pytest.raises(PetalError, match="--include"):
-        included([pattern], str(project / "jobs"))
 
 
 def test_the_default_base_has_the_python_that_runs_this() -> None:

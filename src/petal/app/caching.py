@@ -7,17 +7,19 @@ from typing import Any
 
 from msgspec import Struct
 
-from petal.data.cache import Cache
+from petal.data.cache import Cache, Entry
 from petal.data.cache_key import NodeParts, changes, digest_of_constant, key_of, parts_of, with_inputs
 from petal.data.codecs import Codecs
 from petal.data.disk_store import LIMIT, DiskStore, on_network
 from petal.data.file_state import states_of
 from petal.data.home import Home
+from petal.data.shared_cache import FROM, SharedCache
 from petal.errors import DataError, UsageError
 from petal.interfaces.source import Operator
 from petal.spec.operator import Input, OperatorSpec
 from petal.spec.pipeline import MISSING
 from petal.spec.plan import Binding, Constant, FromNode, Plan, PlanNode
+from petal.spec.url import is_url
 
 #: Bytes that the cache may hold, as ``10G``.
 LIMIT_VARIABLE = "PETAL_CACHE_LIMIT"
@@ -37,6 +39,9 @@ class Verdict(Struct, frozen=True):
         key: The key, None where an input is not known at all.
         digest: The digest of the output that would be found, or else of what the node gave last; None where neither is.
         stored: When the output was stored, in seconds since 1970.
+        shared: The shared cache that has the output, where it is not here.
+        fetched: The shared cache that the output, which is here, was fetched from.
+        unasked: The shared cache that was not asked for an output that is not here.
     """
 
     node: str
@@ -47,10 +52,17 @@ class Verdict(Struct, frozen=True):
     key: str | None = None
     digest: str | None = None
     stored: float | None = None
+    shared: str | None = None
+    fetched: str | None = None
+    unasked: str | None = None
 
 
 def open_cache(
-    home: Home, environment: Mapping[str, str], warn: Callable[[str], None], codecs: Codecs | None = None
+    home: Home,
+    environment: Mapping[str, str],
+    warn: Callable[[str], None],
+    codecs: Codecs | None = None,
+    shared: SharedCache | None = None,
 ) -> Cache | None:
     """Open the cache of a home; None, and a warning, where it lies on a file system over the network.
 
@@ -61,6 +73,7 @@ def open_cache(
         environment: The environment variables; ``$PETAL_CACHE_LIMIT`` is its largest size (``500M``, ``20G``).
         warn: Told, in one sentence, when the cache cannot be used.
         codecs: Those of plugins, which read what they wrote; None where none take part.
+        shared: The cache that other machines use as well, which the cache closes; None where there is none.
 
     Raises:
         UsageError: ``$PETAL_CACHE_LIMIT`` is no size.
@@ -72,7 +85,8 @@ def open_cache(
             "locks do not hold; name a local folder with --home or $PETAL_HOME"
         )
         return None
-    return Cache(DiskStore(home.cache, limit=limit_of(environment)), home.cache / "making", warn, codecs)
+    store = DiskStore(home.cache, limit=limit_of(environment))
+    return Cache(store, home.cache / "making", warn, codecs, shared)
 
 
 def limit_of(environment: Mapping[str, str]) -> int:
@@ -94,7 +108,13 @@ def limit_of(environment: Mapping[str, str]) -> int:
 
 
 def judge(
-    plan: Plan, operators: Mapping[str, Operator], cache: Cache | None, codecs: Codecs | None = None
+    plan: Plan,
+    operators: Mapping[str, Operator],
+    cache: Cache | None,
+    codecs: Codecs | None = None,
+    *,
+    contact: bool = False,
+    shared: SharedCache | None = None,
 ) -> dict[str, Verdict]:
     """Judge every node of a plan that is to be cached, in order; nothing is run or changed.
 
@@ -103,12 +123,15 @@ def judge(
         operators: Its operators, by their keys in the plan.
         cache: The cache, None where there is none yet.
         codecs: Those of plugins; None where none take part.
+        contact: Whether to ask the file systems of URLs what their files are like, and the shared cache for what is not
+            here; else nobody is contacted.
+        shared: The cache that other machines use as well; None where there is none.
     """
     judged: dict[int, Verdict] = {}
     for index, node in enumerate(plan.nodes):
         if node.policies is None or node.policies.cache is None or index in plan.overrides:
             continue
-        judged[index] = _judge(plan, node, operators[node.operator], cache, judged, codecs)
+        judged[index] = _judge(plan, node, operators[node.operator], cache, judged, codecs, contact, shared)
     return {verdict.node: verdict for verdict in judged.values()}
 
 
@@ -119,10 +142,13 @@ def _judge(
     cache: Cache | None,
     judged: Mapping[int, Verdict],
     codecs: Codecs | None,
+    contact: bool,
+    shared: SharedCache | None,
 ) -> Verdict:
-    if cache is None:
-        return Verdict(node.id, False, ("nothing is stored yet",))
-    last = cache.last(plan.name, node.id)
+    unasked = None if shared is None or contact else shared.url
+    if cache is None and (shared is None or not contact):
+        return Verdict(node.id, False, ("nothing is stored yet",), unasked=unasked)
+    last = cache.last(plan.name, node.id) if cache is not None else None
     recorded: Mapping[str, str] = last["parts"] if last is not None else {}
     digest = last["digest"] if last is not None else None
     made = parts_of(node, operator.spec, operator.target)
@@ -135,16 +161,25 @@ def _judge(
     }
     if inputs.unknown:
         return Verdict(node.id, False, tuple(dict.fromkeys(inputs.unknown)), **about)
+    far = next((file for file in made.files if is_url(file)), None)
+    if far is not None and not contact:
+        return Verdict(node.id, False, (f"whether `{far}` has changed is seen when it runs",), **about)
     try:
         parts = with_inputs(made.parts, digests, states_of(made.files))
     except OSError as error:
         return Verdict(node.id, False, (f"a file cannot be read: {error}",), **about)
     key = key_of(parts)
-    entry = cache.look(key)
+    entry = cache.look(key) if cache is not None else Entry(key, None, "nothing is stored")
     if entry.problem is None and entry.label is not None:
         about["digest"] = entry.label.digest
-        return Verdict(node.id, True, key=key, stored=entry.label.stored, **about)
-    return Verdict(node.id, False, _reasons(recorded, parts, entry.problem or "", made), key=key, **about)
+        came = entry.label.about.get(FROM)
+        return Verdict(node.id, True, key=key, stored=entry.label.stored, fetched=came, **about)
+    label = shared.look(key) if shared is not None and contact else None
+    if shared is not None and label is not None:
+        about["digest"] = label.digest
+        return Verdict(node.id, True, key=key, stored=label.stored, shared=shared.url, **about)
+    reasons = _reasons(recorded, parts, entry.problem or "", made)
+    return Verdict(node.id, False, reasons, key=key, unasked=unasked, **about)
 
 
 def _reasons(

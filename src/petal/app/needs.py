@@ -14,6 +14,7 @@ from petal.running.secrets import schemes_in
 from petal.spec.operator import Input, OperatorSpec, Output
 from petal.spec.plan import Plan, PlanNode
 from petal.spec.policy import Execution
+from petal.spec.url import schemes_in as url_schemes_in
 from petal.spec.views import View
 
 
@@ -24,6 +25,9 @@ def needs_of(
     backend: str,
     folder: str,
     folders: Iterable[str],
+    *,
+    also: Iterable[str] = (),
+    there: Iterable[str] = (),
 ) -> Needs:
     """Find the nodes that may run on a backend, and what their operators and the plugins that these use are made of.
 
@@ -34,6 +38,8 @@ def needs_of(
         backend: The backend's name.
         folder: The pipeline's folder.
         folders: Folders whose Python must be importable.
+        also: Distributions that are needed besides.
+        there: Distributions that are there already.
     """
     places = {node.id: _place(node, backend) for node in plan.nodes}
     nodes = [node for node in plan.nodes if places[node.id] is not None]
@@ -43,11 +49,15 @@ def needs_of(
     brought: list[Any] = [type(codec) for codec in opener.codecs()] if nodes else []
     brought += [type(adapter) for spec in specs for adapter in _adapters(spec)]
     brought += opener.resolvers(schemes).values() if nodes else ()
+    urls = {scheme for node in nodes for scheme in url_schemes_in(node.params)}
+    brought += opener.filesystems(urls).values() if nodes else ()
     found = needs(
         [operators[node.operator].target for node in nodes] + brought,
         folder,
         folders,
         frames=any(_takes_frames(spec) for spec in specs),
+        also=also,
+        there=there,
     )
     return replace(found, nodes={id: place.settings for id, place in places.items() if place is not None})
 

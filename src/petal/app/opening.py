@@ -64,6 +64,12 @@ class Opener:
         asked = {scheme: plugins.find("resolver", scheme) for scheme in schemes}
         return plugins.named("resolver") | {s: found for s, found in asked.items() if found is not None}
 
+    def filesystems(self, schemes: Iterable[str]) -> dict[str, Any]:
+        """Return what opens URLs of these schemes, and of the plugins that something names."""
+        plugins = self._session.plugins
+        asked = {scheme: plugins.find("filesystem", scheme) for scheme in schemes}
+        return plugins.named("filesystem") | {s: found for s, found in asked.items() if found is not None}
+
     @contextmanager
     def prepared(self, plan: Plan, home: Home | None) -> Iterator[None]:
         """Open every place where a node of a plan may run, and close at the end what was never asked for.

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from petal.app.fetching import beside, fetched
 from petal.app.session import Session, absolute, clash_findings, project_of
 from petal.authoring.pipeline import Authored, author
 from petal.code.loader import beneath, load_file, operators_in
@@ -20,6 +21,7 @@ from petal.planning.findings import did_you_mean, listing
 from petal.plugin.registry import Operator, Scope, Scopes
 from petal.spec.diagnostic import Diagnostic, Severity
 from petal.spec.pipeline import PipelineSpec
+from petal.spec.url import URL, is_url
 
 
 class FileSource:
@@ -120,6 +122,14 @@ class Parts:
     def module(self, path: str, parent: Part) -> Part:
         """Load a module's file (a :class:`petal.interfaces.source.PartLoader`)."""
         root = parent.root
+        if is_url(parent.folder):
+            return self._fetched(beside(parent.folder, root, path), root)
+        if is_url(path):
+            raise PetalError(
+                f"module file `{path}` is not on this machine, where the pipeline is",
+                hint="download it beside the pipeline; or put both there, and run the pipeline by its URL",
+                code="outside-project",
+            )
         full = Path(parent.folder, path)
         if Path(path).is_absolute() and beneath(full, root):
             raise absolute(f"module file `{path}`", full, parent.folder)
@@ -138,6 +148,8 @@ class Parts:
         Raises:
             PetalError: It does not exist, cannot be read, or has no known format.
         """
+        if is_url(shown):
+            return self._fetched(URL(shown), None)
         path = Path(real if real is not None else shown)
         key = os.path.realpath(path)
         if key not in self._loaded:
@@ -151,31 +163,46 @@ class Parts:
             self._loaded[key] = part
         return self._loaded[key]
 
-    def _document(self, path: Path, shown: str, folder: str, root: str) -> LoadedPart:
+    def _fetched(self, url: URL, root: str | None) -> LoadedPart:
+        """Load a file that a URL names; all that it names in turn lies beneath its folder."""
+        if url.suffix == ".py":
+            raise UsageError(
+                f"`{url}` is Python, and code is never fetched",
+                hint="download it, and run it from this machine; or write the pipeline as YAML, JSON or TOML",
+                code="needs-code",
+            )
+        if str(url) not in self._loaded:
+            folder = str(url.parent)
+            self._loaded[str(url)] = self._document(url, str(url), folder, root or folder)
+        return self._loaded[str(url)]
+
+    def _document(self, path: Path | URL, shown: str, folder: str, root: str) -> LoadedPart:
         format = format_of(path.name)
         if format is None:
-            if os.path.isdir(path):
+            if isinstance(path, Path) and os.path.isdir(path):
                 raise UsageError(
                     f"`{shown}` is a folder", hint="name the pipeline file inside it", code="unknown-format"
                 )
-            if not path.suffix and not os.path.exists(path):
+            if isinstance(path, Path) and not path.suffix and not os.path.exists(path):
                 read_file(path, shown)  # it says what is there
             raise UsageError(
                 f"`{shown}` is no pipeline file: its ending is not one of .yaml, .yml, .json, .toml, .py",
                 hint="rename it by what it holds",
                 code="unknown-format",
             )
-        document = parse(read_file(path, shown), shown, format)
+        data = fetched(path, self._session) if isinstance(path, URL) else read_file(path, shown)
+        document = parse(data, shown, format)
         spec, findings = decode(document)
         source = FileSource(document, spec)
         if not spec.name:
-            spec = replace(spec, name=path.stem)
+            spec = replace(spec, name=path.name.removesuffix(path.suffix))
 
         def report(i: int, code: str, message: str, hint: str | None) -> None:
             place = source.locate(("plugins", i))
             line, column = (place.line, place.column) if place else (0, 0)
-            written = str(Path(folder, spec.plugins[i]))
-            message = message.replace(written, os.path.normpath(written))
+            if not is_url(folder):
+                written = str(Path(folder, spec.plugins[i]))
+                message = message.replace(written, os.path.normpath(written))
             findings.append(Diagnostic(code, Severity.ERROR, message, shown, line, column, hint))
 
         named, folders = self._session.named_scope(spec.plugins, folder, root, report)

@@ -21,7 +21,8 @@ from petal.authoring.pipeline import author
 from petal.code.loader import load_file, load_module, operators_in
 from petal.code.reference import refuse_run_while_importing
 from petal.code.source import project_path
-from petal.data.home import Home, home_for
+from petal.data.filesystems import bringing
+from petal.data.home import Home, home_beside, home_for
 from petal.errors import InvalidPipeline, UsageError
 from petal.execution.engine import execute
 from petal.execution.options import Options
@@ -38,6 +39,7 @@ from petal.spec.diagnostic import Diagnostic, Severity, summary
 from petal.spec.event import Event
 from petal.spec.pipeline import PipelineSpec
 from petal.spec.plan import Plan
+from petal.spec.url import is_url
 
 if TYPE_CHECKING:
     from petal.app.resume import Resumption
@@ -107,16 +109,17 @@ class Pipeline(Drawn):
     def from_file(cls, path: str | os.PathLike[str], *, session: Session | None = None) -> Pipeline:
         """Load a pipeline from a YAML, JSON, TOML or Python file.
 
-        Mistakes inside the file are findings of :meth:`validate`.
+        Mistakes inside the file are findings of :meth:`validate`. A URL (``s3://bucket/etl.yaml``) is fetched, if it is not
+        Python; what it names beside it is fetched too, and its state is kept in the current folder.
 
         Raises:
             UsageError: The file does not exist or has no known format.
         """
         session = session or Session()
         parts = Parts(session)
-        shown, _, attribute = (
-            os.fspath(path).partition(":") if ".py:" in os.fspath(path) else (os.fspath(path), "", "")
-        )
+        shown, attribute = os.fspath(path), ""
+        if ".py:" in shown and not is_url(shown):
+            shown, _, attribute = shown.partition(":")
         if attribute:
             found = getattr(load_file(Path(shown)), attribute, None)
             if not isinstance(found, Pipeline):
@@ -157,6 +160,8 @@ class Pipeline(Drawn):
     def folder(self) -> str:
         """The folder of its file, or of the script that made it: a worker with a copy of its files finds them by it."""
         file = self.file or self._script
+        if is_url(file):  # then all its Python is installed
+            return os.path.realpath(os.getcwd())
         return os.path.dirname(os.path.realpath(file)) if file else os.path.realpath(self.part.folder)
 
     @property
@@ -179,6 +184,7 @@ class Pipeline(Drawn):
             codecs=self._session.has_codecs,
             is_sealed=self._session.is_sealed,
             adapters=self._session.plugins.adapters,
+            filesystem=self._session.filesystem,
         )
         return make_plan(self.part, self._parts.module, asked)
 
@@ -193,30 +199,52 @@ class Pipeline(Drawn):
         inputs: Mapping[str, Any] | None = None,
         targets: Iterable[str] = (),
         overrides: Mapping[str, Any] | None = None,
+        backends: Mapping[str, str] | None = None,
     ) -> Plan:
         """Return what would run.
+
+        Args:
+            params: Parameters, as :meth:`run` takes them; so are the three that follow.
+            inputs: Inputs of the pipeline.
+            targets: What is wanted.
+            overrides: Outputs that are given.
+            backends: Where nodes are to run, by id, as ``--backend`` says it: ``docker,image=nlp:1``.
 
         Raises:
             InvalidPipeline: The pipeline has mistakes; ``diagnostics`` holds all of them.
         """
-        return self.checked(self._request(params, inputs, targets, overrides))[0]
+        from msgspec.structs import replace
 
-    def needs(self, backend: str, *, backends: Mapping[str, str] | None = None) -> Needs:
+        request = self._request(params, inputs, targets, overrides)
+        return self.checked(replace(request, backends=backends) if backends else request)[0]
+
+    def needs(
+        self,
+        backend: str,
+        *,
+        backends: Mapping[str, str] | None = None,
+        also: Iterable[str] = (),
+        there: Iterable[str] = (),
+    ) -> Needs:
         """Say what must be there where the nodes of one backend run: Python files and packages.
 
         Args:
             backend: Its name. Nodes that only fail over to it count, those that speak plain JSON do not.
             backends: Where nodes are to run, by id, as ``--backend`` says it: ``docker,image=nlp:1``.
+            also: Packages that are needed besides, such as one that is imported by a name made up as it runs.
+            there: Packages that are there already, with all that they require.
 
         Raises:
             InvalidPipeline: The pipeline has mistakes.
+            EnvironmentNotReady: A package that is needed besides is not installed here.
         """
         from msgspec.structs import replace
 
         from petal.app.needs import needs_of
 
         plan, planned = self.checked(replace(self._request(), backends=backends or {}))
-        return needs_of(plan, planned.operators, self._session, backend, self.folder, self.folders)
+        what = (plan, planned.operators, self._session, backend, self.folder, self.folders)
+        return needs_of(*what, also=also, there=there)
 
     def __repr__(self) -> str:
         return f"<Pipeline {self.name!r}: {len(self.spec.nodes)} nodes>"
@@ -411,22 +439,25 @@ class Pipeline(Drawn):
             if observers:
                 stack.callback(finish, observers)
             stack.enter_context(resolving(self._session.resolve))
+            stack.enter_context(bringing(self._session.filesystem))
             for folder in folders:
                 stack.enter_context(project_path(folder))
             stack.enter_context(opener.prepared(planned.plan, home))
             if resumed is not None and home is not None:
                 options = resumed.options(options, home)
             elif home is not None:
-                from petal.app.recording import kept
+                from petal.app.recording import kept, warn
 
                 asked, environment = request or Request(), self._session.environment
-                options = kept(options, planned, asked, self.file, home, environment, stack)
+                plan = planned.plan
+                shared = self._session.shared_cache(plan.cache_store, warn) if caches(plan) else None
+                options = kept(options, planned, asked, self.file, home, environment, stack, shared)
             return execute(planned.plan, planned.operators, options)
 
     def home_of(self, plan: Plan | None) -> Home | None:
         """Return the folder of state of a run where none was named (S8.2); of one that is resumed without a plan."""
         if self.file is not None:
-            return home_for(str(Path(self.file).absolute().parent), self._session.environment)
+            return home_beside(self.file, self._session.environment)
         if plan is None or caches(plan):
             return home_for(self.part.folder, self._session.environment)
         return None

@@ -10,7 +10,11 @@ from petal.data.file_stamp import stamp_of
 from petal.planning.values import file_use
 from petal.spec.operator import OperatorSpec
 from petal.spec.plan import Plan, PlanNode
+from petal.spec.url import is_url
 from petal.spec.views import READS
+
+#: URLs that are looked at at the same time.
+_AT_ONCE = 16
 
 
 def files_read(plan: Plan) -> dict[int, dict[str, str]]:
@@ -48,9 +52,21 @@ def files_read(plan: Plan) -> dict[int, dict[str, str]]:
     for node in plan.nodes:
         others = node.params.keys() - reading.get(node.operator, set())
         written.update(_paths({n: node.params[n] for n in others}))
-    stamps = {path: stamp_of(path) for path in {p for paths in read.values() for p in paths} - written}
+    stamps = _stamps({p for paths in read.values() for p in paths} - written)
     found = {i: {p: stamps[p] for p in paths if p in stamps} for i, paths in read.items()}
     return {i: known for i, known in found.items() if known}
+
+
+def _stamps(paths: set[str]) -> dict[str, str]:
+    """Look at files; at those that URLs name several at a time, as each look takes a while."""
+    far = [path for path in paths if is_url(path)]
+    found = {path: stamp_of(path) for path in paths.difference(far)}
+    if far:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(min(len(far), _AT_ONCE), "petal-look") as pool:
+            found |= zip(far, pool.map(stamp_of, far), strict=True)
+    return found
 
 
 def _value(node: PlanNode, spec: OperatorSpec, name: str) -> Any:
@@ -66,4 +82,6 @@ def _paths(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _place(path: str | os.PathLike[str]) -> str:
+    if is_url(path):
+        return str(path)
     return os.path.normpath(os.path.abspath(path))  # noqa: PTH100 (many, before a run begins)

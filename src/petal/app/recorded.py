@@ -7,6 +7,7 @@ from pathlib import Path
 
 from petal.errors import JournalError, ResumeError, UsageError
 from petal.metadata.history import History, RunRecord
+from petal.spec.url import is_url
 
 
 def find_run(history: History, file: str | None, run: str, name: str, *, force: bool = False) -> str:
@@ -16,7 +17,7 @@ def find_run(history: History, file: str | None, run: str, name: str, *, force: 
         UsageError: There is none.
         ResumeError: It is one of another pipeline, or which it is of is not known.
     """
-    place = os.path.normpath(Path(file).absolute()) if file else None
+    place = place_of(file)
     if run == "last":
         for found in history.ids():
             record = _readable(history, found)
@@ -35,6 +36,13 @@ def find_run(history: History, file: str | None, run: str, name: str, *, force: 
             hint="name that file, or give `--force` where the file has moved",
         )
     return found
+
+
+def place_of(file: str | None) -> str | None:
+    """Return where a pipeline's file is, the same whatever the current folder; None for one made in Python."""
+    if not file or is_url(file):
+        return file or None
+    return os.path.normpath(Path(file).absolute())
 
 
 def _readable(history: History, run: str) -> RunRecord:

@@ -15,6 +15,7 @@ from zlib import compress, crc32
 import msgspec
 
 from petal.app.reading import files_read
+from petal.app.recorded import place_of
 from petal.code.source import SOURCE_ATTRIBUTE
 from petal.data.home import Home
 from petal.data.journal import JournalFile, next_number
@@ -33,6 +34,7 @@ from petal.spec.redaction import redact
 if TYPE_CHECKING:
     from petal.data.cache import Cache
     from petal.data.codecs import Codecs
+    from petal.data.shared_cache import SharedCache
     from petal.execution.remote import Opener
 
 #: Old runs are looked for at every so manieth run.
@@ -49,6 +51,7 @@ def kept(
     home: Home,
     environment: Mapping[str, str],
     stack: ExitStack,
+    shared: SharedCache | None = None,
 ) -> Options:
     """Return options by which a new run keeps its journal, and what it stores, in a home until the stack is closed.
 
@@ -60,6 +63,7 @@ def kept(
         home: The home.
         environment: The environment variables.
         stack: Closes what is opened.
+        shared: The cache that other machines use as well; None where there is none.
     """
     run_id = options.run_id or new_run_id()
     journal = stack.enter_context(
@@ -69,7 +73,7 @@ def kept(
     if planned.plan is not None and stores(planned.plan):
         from petal.app.caching import open_cache
 
-        cache = open_cache(home, environment, warn, codecs_of(options.opener))
+        cache = open_cache(home, environment, warn, codecs_of(options.opener), shared)
         if cache is not None:
             stack.callback(cache.close)
     return keeping(options, home, run_id, journal, cache, options.refresh)
@@ -189,7 +193,7 @@ def planned_record(
         time.time(),
         number,
         plan.name,
-        os.path.normpath(Path(file).absolute()) if file else None,
+        place_of(file),
         os.getcwd(),
         asked,
         _nodes(plan, ids, dict.fromkeys(_own_files(plan, code), own), f"petal {__version__}"),

@@ -15,6 +15,7 @@ from petal.app.recording import codecs_of, planned_record, warn
 from petal.app.resume import asked_again, with_finer_code
 from petal.app.reuse import once_nodes, stored_output
 from petal.data.cache import Cache
+from petal.data.filesystems import bringing
 from petal.data.home import Home
 from petal.errors import ResumeError
 from petal.execution.cached import Caching
@@ -102,7 +103,8 @@ def replaying(
         was.request, Request(environment=pipeline.session.environment, to_run=True), force=True
     )
     whole, planned = pipeline.checked(asked)
-    now = planned_record(was.run, 0, planned, asked, pipeline.file, pipeline.folders, was=was)
+    with bringing(pipeline.session.filesystem):
+        now = planned_record(was.run, 0, planned, asked, pipeline.file, pipeline.folders, was=was)
     now = with_finer_code(whole, was, now)
     program = _is_program(planned, node)
     backends = asked.backends if program else {**asked.backends, node: "local"}

@@ -15,6 +15,7 @@ from petal.app.recorded import find_run, listed, unplanned
 from petal.app.recording import codecs_of, is_plain, keeping, own_files, planned_record, warn
 from petal.app.reuse import NEW, Walk, once_nodes, unknown
 from petal.data.cache import Cache
+from petal.data.filesystems import bringing
 from petal.data.home import Home
 from petal.data.journal import JournalFile, next_number
 from petal.errors import JournalError, ResumeError, UsageError
@@ -36,6 +37,7 @@ from petal.metadata.standing import (
 )
 from petal.planning.build import Planned
 from petal.planning.findings import did_you_mean, listing
+from petal.planning.holding import caches
 from petal.planning.request import Request
 from petal.spec.event import NodeFinished, RunPlanned, Status
 from petal.spec.plan import Plan
@@ -161,6 +163,7 @@ def resuming(
     events, problems = records(history.path(run))  # before the journal is opened, which cuts off what is torn
     _resumable(run, Standings().read(events), problems, force=wishes.force)
     with ExitStack() as stack:
+        stack.enter_context(bringing(pipeline.session.filesystem))
         home.create()
         journal = JournalFile(history.path(run), resume=True)
         stack.callback(_close, journal)
@@ -180,7 +183,8 @@ def resuming(
         before = Standings(batched).read(events)
         _check_changes(was, record, before.nodes, force=wishes.force)
         _check_repeated(plan, was, record, before.nodes, wishes)
-        cache = open_cache(home, request.environment, warn, codecs_of(pipeline.session.opener()))
+        shared = pipeline.session.shared_cache(plan.cache_store, warn) if caches(plan) else None
+        cache = open_cache(home, request.environment, warn, codecs_of(pipeline.session.opener()), shared)
         if cache is not None:
             stack.callback(cache.close)
         nodes = before.read([record]).nodes

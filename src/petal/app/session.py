@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,17 @@ from petal.interfaces.backend import Backend, BackendSession
 from petal.plugin.manager import PluginManager
 from petal.plugin.registry import Lookup, Scope, Scopes
 from petal.spec.diagnostic import Diagnostic, Severity
+from petal.spec.url import is_url
 
 if TYPE_CHECKING:
     from petal.app.opening import Opener
+    from petal.data.filesystems import Opener as FileSystemOpener
+    from petal.data.shared_cache import SharedCache
     from petal.data.signing import Keyring
+
+
+#: The store where outputs are cached for other machines too, whatever the pipeline's file says.
+CACHE_VARIABLE = "PETAL_CACHE"
 
 
 class Session:
@@ -109,6 +116,31 @@ class Session:
         resolver = self.plugins.find("resolver", scheme)
         return None if resolver is None else str(resolver(name))
 
+    def filesystem(self, scheme: str) -> FileSystemOpener | None:
+        """Return what opens URLs of a scheme, loading plugins to find it; None where none brings it."""
+        found: FileSystemOpener | None = self.plugins.find("filesystem", scheme)
+        return found
+
+    def shared_cache(self, url: str | None, warn: Callable[[str], None]) -> SharedCache | None:
+        """Return the cache that other machines use as well, None where there is none; nothing is contacted yet.
+
+        Args:
+            url: What the pipeline's file names (``cache_io``). ``$PETAL_CACHE`` wins, and says ``off`` for none.
+            warn: Told when it cannot be used, and of what is not signed as it must be.
+
+        Raises:
+            UsageError: It is no URL of a store.
+            EnvironmentNotReady: No plugin brings such stores.
+        """
+        found = self.environment.get(CACHE_VARIABLE, "").strip() or url
+        if not found or found == "off":
+            return None
+        from petal.data.shared_cache import SharedCache
+        from petal.data.stores import opener_of
+
+        open_store = opener_of(found, self.plugins)
+        return SharedCache(found, lambda: open_store(found), self.keyring, warn)
+
     def has_codecs(self) -> bool:
         """Whether plugins that something names bring codecs."""
         return bool(self.plugins.named("codec"))
@@ -127,21 +159,25 @@ class Session:
         """
         import msgspec
 
+        from petal.data.stores import storing
         from petal.running.secrets import reveal
+        from petal.spec.redaction import redact
 
         backend = self.backend(name)
         if backend is None:
             raise EnvironmentNotReady(
                 f"there is no backend `{name}`", hint="`petal plugins` lists what is installed"
             )
-        made = msgspec.convert(reveal(dict(settings)), backend.settings)
         try:
-            return backend.open(made, folder)
-        except PetalError:
+            made = msgspec.convert(reveal(dict(settings)), backend.settings)
+            with storing(self.plugins):
+                return backend.open(made, folder)
+        except PetalError as error:  # who catches it may show it without Petal
+            error.message, error.hint = redact(error.message), redact(error.hint) if error.hint else None
             raise
-        except Exception as error:  # what a plugin raises is not known
+        except Exception as error:  # what a plugin raises is not known, nor whether a secret is a good value
             raise EnvironmentNotReady(
-                f"backend `{name}` cannot be opened: {type(error).__name__}: {error}",
+                redact(f"backend `{name}` cannot be opened: {type(error).__name__}: {error}"),
                 hint="`petal doctor` tries every backend; its plugin should say what is missing",
             ) from error
 
@@ -174,6 +210,13 @@ class Session:
 
     def _load_entry(self, entry: str, folder: str, root: str, scope: Scope) -> list[str]:
         if entry.endswith(".py") or entry.startswith((".", "/")) or os.sep in entry:
+            if is_url(folder) or is_url(entry):
+                raise PetalError(
+                    f"plugin file `{entry}` would have to be fetched, and code never is",
+                    hint="install it as a package where the pipeline is run, and name that; or run the pipeline from a "
+                    "folder of that machine",
+                    code="needs-code",
+                )
             path = Path(folder, entry)
             if Path(entry).is_absolute() and beneath(path, root):
                 raise absolute(f"plugin file `{entry}`", path, folder)

@@ -88,6 +88,8 @@ def explain(
     from petal.app.caching import judge
     from petal.app.recording import codecs_of
     from petal.code.source import project_path
+    from petal.data.filesystems import bringing
+    from petal.planning.holding import caches
 
     request = request_of(params, settings, inputs, targets, backends)
     pipeline = open_pipeline(file, open_session(plugins))
@@ -100,7 +102,11 @@ def explain(
             stack.enter_context(project_path(folder))
         is_there = place.has(place.cache / "cache.db")
         cache = stack.enter_context(_opened(place)) if is_there else None
-        verdicts = judge(plan, planned.operators, cache, codecs)
+        stack.enter_context(bringing(pipeline.session.filesystem))
+        shared = pipeline.session.shared_cache(plan.cache_store, err) if caches(plan) else None
+        if shared is not None:
+            stack.callback(shared.close)
+        verdicts = judge(plan, planned.operators, cache, codecs, contact=True, shared=shared)
     chosen = [v for v in verdicts.values() if node in (None, v.node)]
     if as_json:
         out_json([verdict_record(v) for v in chosen])
@@ -154,7 +160,7 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
 
 def verdict_lines(verdict: Verdict) -> list[str]:
     """Say whether a node would find its output, for people: one line, and one for each reason."""
-    stored = f", stored {_when(verdict.stored)}" if verdict.hit else ""
+    stored = f"{came_from(verdict_record(verdict))}, stored {_when(verdict.stored)}" if verdict.hit else ""
     lines = [f"{visible(verdict.node)}: {'hit' if verdict.hit else 'miss'}{stored}"]
     lines += [f"  {visible(reason)}" for reason in verdict.reasons]
     if verdict.assumed:
@@ -165,6 +171,13 @@ def verdict_lines(verdict: Verdict) -> list[str]:
             f"  (`{visible(name)}` is not cached: nobody looked whether it, or what is before it, has changed)"
         )
     return lines
+
+
+def came_from(verdict: dict[str, Any]) -> str:
+    """Say where a hit comes from, behind the word; nothing of one that was made on this machine."""
+    if verdict["shared"]:
+        return f" in {visible(verdict['shared'])}"
+    return f", fetched from {visible(verdict['fetched'])}" if verdict["fetched"] else ""
 
 
 class _opened:

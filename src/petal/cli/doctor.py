@@ -16,6 +16,7 @@ from petal.spec.policy import Execution
 if TYPE_CHECKING:
     from petal.app.pipeline import Pipeline
     from petal.app.session import Session
+    from petal.errors import PetalError
 
 #: Seconds that a probe may take.
 _PATIENCE = 60.0
@@ -102,9 +103,35 @@ def _backends(session: Session, pipeline: Pipeline | None) -> list[dict[str, Any
                     wanted[label if label not in wanted else f"{label[:-1]}, {len(wanted)})"] = place
     return [
         _fact("backend local", "ok", "this process"),
-        *(_probe(session, label, execution) for label, execution in wanted.items()),
+        *(_checked(session, label, execution, pipeline) for label, execution in wanted.items()),
         *unasked,
     ]
+
+
+def _checked(session: Session, label: str, execution: Execution, pipeline: Pipeline | None) -> dict[str, Any]:
+    """Probe a place, then look for the operators of the pipeline's nodes that run there."""
+    found = _probe(session, label, execution)
+    if found["state"] != "ok" or pipeline is None or execution.speaks_json:
+        return found
+    from petal.app.comparing import compared
+    from petal.errors import PetalError
+
+    try:
+        operators = compared(pipeline, execution)
+    except PetalError as error:
+        return _broken(label, error)
+    wrong = []
+    for node, said in operators.items():
+        if isinstance(said, PetalError):
+            wrong.append(
+                f"`{node}` cannot run there: {said.message}" + (f" ({said.hint})" if said.hint else "")
+            )
+        elif said:
+            wrong.append(f"`{node}` has other code there than here: {', '.join(said)}")
+    if wrong:
+        return found | {"state": "broken", "detail": f"{found['detail']}; {'; '.join(wrong)}"}
+    same = f"; the code of {', '.join(operators)} is the one here" if operators else ""
+    return found | {"detail": found["detail"] + same}
 
 
 def _probe(session: Session, label: str, execution: Execution) -> dict[str, Any]:
@@ -116,7 +143,7 @@ def _probe(session: Session, label: str, execution: Execution) -> dict[str, Any]
     from petal.worker.probe import report
 
     if execution.speaks_json:
-        return _fact(f"backend {label}", "off", "its program speaks plain JSON, and answers no probe")
+        return _opened(session, label, execution)
     place = {"backend": execution.backend, "protocol": "petal", **execution.settings}
     policies = {"execution": place, "timeout": _PATIENCE}
     try:
@@ -128,13 +155,28 @@ def _probe(session: Session, label: str, execution: Execution) -> dict[str, Any]
         told = pipeline.execute(planned, Options(), []).check().outputs["report"]
     except PetalError as raised:
         reason = raised.__cause__ if isinstance(raised, EnvironmentNotReady) else None
-        error = reason if isinstance(reason, PetalError) else raised
-        return _fact(
-            f"backend {label}", "broken", f"{error.message}" + (f" ({error.hint})" if error.hint else "")
-        )
+        return _broken(label, reason if isinstance(reason, PetalError) else raised)
     own = report()
     different = [name for name in ("petal", "code") if told[name] != own[name]]
     detail = f"Python {told['python']}, Petal {told['petal']}, code {told['code']} on {told['host']}"
     if different:
         return _fact(f"backend {label}", "broken", f"{detail}: its Petal is not the one here", told=told)
     return _fact(f"backend {label}", "ok", detail, told=told)
+
+
+def _opened(session: Session, label: str, execution: Execution) -> dict[str, Any]:
+    """Open a backend whose program answers no probe: that finds what is missing of what it needs."""
+    from petal.errors import PetalError
+    from petal.running.secrets import resolving
+
+    try:
+        with resolving(session.resolve):
+            session.open_backend(execution.backend, execution.settings, None).close(0.0)
+    except PetalError as error:
+        return _broken(label, error)
+    return _fact(f"backend {label}", "ok", "it opens; its program speaks plain JSON, and answers no probe")
+
+
+def _broken(label: str, error: PetalError) -> dict[str, Any]:
+    hint = f" ({error.hint})" if error.hint else ""
+    return _fact(f"backend {label}", "broken", f"{error.message}{hint}")

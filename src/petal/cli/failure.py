@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from petal.cli.output import count, err, has_colours, painted, visible
 from petal.errors import InvalidPipeline, NodeFailed, PetalError, RunInterrupted
 from petal.spec.diagnostic import Diagnostic, Severity, errors_of
+from petal.spec.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,7 +70,7 @@ def show_failure(error: NodeFailed, *, debug: bool = False, replay: str | None =
         err(f"  parameters: {visible(error.params)}")
     text = error.traceback
     if debug and error.__cause__ is not None:
-        text = "".join(traceback.format_exception(error.__cause__)).rstrip()
+        text = redact("".join(traceback.format_exception(error.__cause__)).rstrip())
     for line in text.splitlines():
         err(f"  {visible(line)}")
     if error.hint:
@@ -97,7 +98,7 @@ def _show(error: PetalError) -> None:
         err(f"  at {visible(str(place))}")
         for line in excerpt(place.file, place.line, place.column):
             err(line)
-    for line in str(getattr(error, "traceback", "") or "").splitlines():
+    for line in redact(str(getattr(error, "traceback", "") or "")).splitlines():
         err(f"  {visible(line)}")
     if error.hint:
         err(f"  hint: {visible(error.hint)}")

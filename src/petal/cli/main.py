@@ -15,6 +15,7 @@ import click
 
 from petal.cli.output import aside, err, out, visible
 from petal.errors import PetalError, UsageError
+from petal.spec.veil import veiling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -205,6 +206,11 @@ def invoke(args: Sequence[str]) -> int:
     Returns:
         The exit code; whatever goes wrong has been shown on stderr.
     """
+    with veiling():  # whatever a pipeline's own code prints
+        return _invoke(args)
+
+
+def _invoke(args: Sequence[str]) -> int:
     debug = "--debug" in args
     try:
         if os.name == "nt":

@@ -172,14 +172,12 @@ def open_home(named: str | None) -> Home:
 
 
 def home_beside(file: str, named: str | None) -> Home:
-    """Return the folder of state of a pipeline: the one that is named, or that beside its file (S8.2)."""
-    from pathlib import Path
+    """Return the folder of state of a pipeline: the one that is named, or that beside its file (S8.2); of one that is
+    fetched, that of the current folder."""
+    from petal.data.home import Home
+    from petal.data.home import home_beside as beside
 
-    from petal.data.home import Home, home_for
-
-    if named is not None:
-        return Home(named)
-    return home_for(Path(file.partition(".py:")[0]).absolute().parent, os.environ)
+    return Home(named) if named is not None else beside(file.partition(".py:")[0], os.environ)
 
 
 def open_session(plugins: Iterable[str] = (), *, load_code: bool = True) -> Session:

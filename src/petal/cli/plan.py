@@ -24,6 +24,7 @@ from petal.cli.output import out, out_json
 if TYPE_CHECKING:
     from petal.app.caching import Verdict
     from petal.data.home import Home
+    from petal.data.shared_cache import SharedCache
     from petal.planning.build import Planned
     from petal.spec.plan import Plan
 
@@ -55,12 +56,14 @@ def command(
     """
     from petal.cli.failure import show_warnings
     from petal.cli.plan_view import plan_record, plan_text
+    from petal.planning.holding import caches
 
     request = request_of(params, settings, inputs, targets, backends)
     pipeline = open_pipeline(file, open_session(plugins))
     plan, planned = plan_of(pipeline, request)
     show_warnings(planned.findings, pipeline.session.plugins.warnings)
-    verdicts = _verdicts(plan, planned, home_beside(file, home))
+    shared = pipeline.session.shared_cache(plan.cache_store, lambda _: None) if caches(plan) else None
+    verdicts = _verdicts(plan, planned, home_beside(file, home), shared)
     if as_json:
         out_json(plan_record(plan, verdicts))
     else:
@@ -68,7 +71,7 @@ def command(
     return 0
 
 
-def _verdicts(plan: Plan, planned: Planned, home: Home) -> dict[str, Verdict]:
+def _verdicts(plan: Plan, planned: Planned, home: Home, shared: SharedCache | None) -> dict[str, Verdict]:
     """Judge the nodes that are cached; what the cache cannot tell is left out."""
     if all(node.policies is None or node.policies.cache is None for node in plan.nodes):
         return {}
@@ -76,7 +79,7 @@ def _verdicts(plan: Plan, planned: Planned, home: Home) -> dict[str, Verdict]:
 
     cache = open_cache(home, os.environ, lambda _: None) if home.has(home.cache / "cache.db") else None
     try:
-        return judge(plan, planned.operators, cache)
+        return judge(plan, planned.operators, cache, shared=shared)
     finally:
         if cache is not None:
             cache.close()

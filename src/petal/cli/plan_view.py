@@ -6,7 +6,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from petal.cli.cache import verdict_record
+from petal.cli.cache import came_from, verdict_record
 from petal.cli.output import is_unicode, plain, table, visible
 from petal.planning import picture
 from petal.planning.moving import places_of, shown_backend
@@ -191,7 +191,9 @@ def _node_text(node: dict[str, Any]) -> str:
 
 def _cached_text(verdict: dict[str, Any]) -> str:
     """Say in one line whether a node would find its output."""
-    text = "hit" if verdict["hit"] else f"miss: {'; '.join(verdict['reasons'])}"
+    text = f"hit{came_from(verdict)}" if verdict["hit"] else f"miss: {'; '.join(verdict['reasons'])}"
+    if verdict["unasked"]:
+        text += f" ({verdict['unasked']} was not asked: `petal cache explain` does)"
     assumed = f" (if {', '.join(verdict['assumed'])} gives what it gave last)" if verdict["assumed"] else ""
     return visible(text + assumed)
 

@@ -12,6 +12,7 @@ from petal.cli.output import painted, visible
 from petal.errors import PetalError
 from petal.spec.diagnostic import Diagnostic, Severity
 from petal.spec.redaction import redact
+from petal.spec.url import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -118,6 +119,10 @@ class _Lines:
 
 def _read(file: str) -> list[str]:
     """Return a file's lines as the parsers count them; nothing when it cannot be read (any more)."""
+    if is_url(file):
+        from petal.app.fetching import text_of
+
+        return _LINE_END.split(text_of(file).decode("utf-8-sig", "replace"))
     try:
         path = Path(file)
         if not os.path.isfile(path) or path.stat().st_size > _MOST_BYTES:

@@ -23,6 +23,7 @@ from petal.cli.options import (
 )
 from petal.cli.output import aside, err, has_colours, is_terminal, is_unicode, out, out_json, write
 from petal.errors import NodeFailed, UsageError
+from petal.spec.url import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,6 +209,8 @@ def _file_of(
 
 def _is_file(text: str) -> bool:
     """Whether a text names a pipeline's file, as ``x.yaml`` or ``x.py:name`` does; no run or node has a dot in its name."""
+    if is_url(text):
+        return True
     return "." in text and (os.path.isfile(text) or os.path.isfile(text.rpartition(":")[0]))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from petal.spec.redaction import redact
+from petal.spec.url import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,6 +97,8 @@ def _location(file: str, line: int, column: int) -> dict[str, Any]:
 
 def _artifact(file: str) -> dict[str, str]:
     """Return a file's URI: relative ones are meant from the root of what is checked, which services know."""
+    if is_url(file):
+        return {"uri": quote(file, safe=":/")}
     if Path(file).is_absolute():
         return {"uri": Path(file).as_uri()}
     return {"uri": quote(os.path.normpath(file).replace(os.sep, "/")), "uriBaseId": "%SRCROOT%"}

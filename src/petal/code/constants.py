@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 
 from petal.code.definitions import Home, home_of
+from petal.spec.url import URL
 
 #: Values within values, at most: deeper ones hold themselves, as a rule.
 _DEPTH = 20
@@ -139,7 +140,7 @@ class Constants:
         """Write values that a name or a few fields say all about."""
         if isinstance(value, Enum):
             return f"{inner(kind)} {value.name} {inner(value.value)}"
-        if isinstance(value, PurePath):
+        if isinstance(value, PurePath) or kind is URL:
             return f"{kind.__name__} {str(value)!r}"
         if isinstance(value, re.Pattern):
             return f"regex {value.pattern!r} {value.flags}"

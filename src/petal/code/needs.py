@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from petal.code.definitions import Home, home_of
 from petal.code.loader import reference
+from petal.errors import EnvironmentNotReady
 
 #: The distribution that Petal itself is.
 PETAL = "petal-etl"
@@ -46,7 +47,15 @@ class Needs(Struct, frozen=True):
     nodes: dict[str, dict[str, Any]] = {}
 
 
-def needs(targets: Iterable[Any], folder: str, folders: Iterable[str], *, frames: bool) -> Needs:
+def needs(
+    targets: Iterable[Any],
+    folder: str,
+    folders: Iterable[str],
+    *,
+    frames: bool,
+    also: Iterable[str] = (),
+    there: Iterable[str] = (),
+) -> Needs:
     """Follow the imports of operators, those inside functions too, and say what they lead to.
 
     Data that the files read, and what they import by a name that is made up as they run, is not seen.
@@ -56,9 +65,16 @@ def needs(targets: Iterable[Any], folder: str, folders: Iterable[str], *, frames
         folder: The pipeline's folder.
         folders: Folders whose Python is the project's, as a worker is told them.
         frames: Whether Polars is needed in any case.
+        also: Distributions that are needed besides.
+        there: Distributions that are there already, with all that they require.
+
+    Raises:
+        EnvironmentNotReady: One that is needed besides is not installed.
     """
-    search = _Search((folder, *folders))
+    search = _Search((folder, *folders), there)
     search.package(PETAL)
+    for name in also:
+        search.wanted(name)
     if frames:
         search.package(FRAMES)
     for target in targets:
@@ -70,7 +86,8 @@ def needs(targets: Iterable[Any], folder: str, folders: Iterable[str], *, frames
 class _Search:
     """One search, which reads each file once."""
 
-    def __init__(self, folders: Iterable[str]) -> None:
+    def __init__(self, folders: Iterable[str], there: Iterable[str]) -> None:
+        self._there = frozenset(map(_normal, there))
         self._folders = list(dict.fromkeys(os.path.realpath(folder) for folder in folders))
         self.files: set[str] = set()
         self.modules: dict[str, str] = {}
@@ -91,8 +108,25 @@ class _Search:
         elif home is not Home.STANDARD:
             self._imported(found.module, None)
 
+    def wanted(self, name: str) -> None:
+        """Take in a distribution that somebody has named.
+
+        Raises:
+            EnvironmentNotReady: It is not installed.
+        """
+        try:
+            importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            raise EnvironmentNotReady(
+                f"the package `{name}` is not installed here",
+                hint=f"`pip install {name}`, or correct its name",
+            ) from None
+        self.package(name)
+
     def package(self, name: str, extras: Iterable[str] = ()) -> None:
         """Take in an installed distribution and what it requires; one that is not installed is not required here."""
+        if _normal(name) in self._there:
+            return
         try:
             found = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:

@@ -15,6 +15,7 @@ from petal.config.policies import read_duration, read_policies
 from petal.spec.diagnostic import Severity
 from petal.spec.pipeline import ID_PATTERN, MISSING, ModuleSpec, NodeSpec, PipelineSpec
 from petal.spec.policy import NO_POLICIES, POLICY_NAMES, Policies
+from petal.spec.url import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +81,7 @@ def _pipeline(document: Document, findings: Findings) -> PipelineSpec:
         plugins=top.texts("plugins"),
         params=top.mapping("params"),
         inputs=_pipeline_inputs(top),
-        cache_io=top.flag("cache_io") or False,
+        cache_io=_cache_io(top),
         defaults=_defaults(top),
         run_timeout=None if data.get("run_timeout") is False else read_duration(top, "run_timeout"),
         nodes=nodes,
@@ -88,6 +89,14 @@ def _pipeline(document: Document, findings: Findings) -> PipelineSpec:
         modules=modules,
         outputs=links.outputs(),
     )
+
+
+def _cache_io(top: Part) -> bool | str:
+    """Read true, false, or the URL of a store."""
+    value = top.data.get("cache_io")
+    if not is_url(value):
+        return top.flag("cache_io") or False
+    return False if top.refuse_reference(value, "cache_io", code="bad-policy") else str(value)
 
 
 def _note_empty(top: Part) -> None:

@@ -120,7 +120,12 @@ def _top_properties() -> dict[str, Schema]:
             {"type": "object", "propertyNames": {"pattern": _ID}},
             description="Given at the run or by a parent: [NAME] when required, {NAME: DEFAULT} when not.",
         ),
-        "cache_io": {"type": "boolean", "description": "Keep every node's output.", "default": False},
+        "cache_io": _either(
+            {"type": "boolean"},
+            {"type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9+.-]+://", "examples": ["s3://bucket/prefix"]},
+            description="Keep every node's output; a URL says where other machines find it too.",
+            default=False,
+        ),
         "defaults": _object(_policies(), text="Policies for every node."),
         "run_timeout": _to("timeout", description="How long the whole run may take."),
         "nodes": _entries("node", "type", "The steps: operators, each under an id."),

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from petal.spec.crossing import paths_as_text
 from petal.spec.pipeline import MISSING
+from petal.spec.url import URL
 from petal.spec.views import Seen, View
 
 if TYPE_CHECKING:
@@ -39,6 +41,9 @@ def value_schemas(annotations: Sequence[object]) -> tuple[list[Schema], dict[str
     What msgspec cannot describe, and MISSING, is ``{}``: anything goes. Each schema takes a ``${...}``
     reference too, at every level.
     """
+    annotations = [
+        annotation if (texts := paths_as_text(annotation)) is None else texts for annotation in annotations
+    ]
     able = [i for i, annotation in enumerate(annotations) if _describable(annotation)]
     found, components = _describe([annotations[i] for i in able])
     schemas: list[Schema] = [{} for _ in annotations]
@@ -78,7 +83,7 @@ def _path_text(value: object) -> str:
 
 def _hook(kind: type) -> Schema:
     """Describe the types that msgspec does not know."""
-    if isinstance(kind, type) and issubclass(kind, PurePath):
+    if isinstance(kind, type) and issubclass(kind, PurePath | URL):
         return {"type": "string"}
     return _ANYTHING
 

@@ -123,6 +123,10 @@ class Artifact:
         """
         return self._stored.with_label(label)
 
+    def copied(self, label: bytes, folder: str | None) -> Any:
+        """Return a copy of its bytes with a label behind it, for another store than the one that has it."""
+        return self._stored.copied(label, folder)
+
     def sync(self) -> None:
         """Return when the bytes are on disk, where they are in a file."""
         self._stored.sync()

@@ -245,6 +245,26 @@ class Stored:
             return Path(path)
         raise OSError("the bytes are in a store already")
 
+    def copied(self, label: bytes, folder: str | None) -> bytes | Path:
+        """Return a copy of the bytes with a label behind it: as bytes, or as a file that belongs to the caller.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        if self._bytes is not None:
+            return self._bytes[: self.size] + label
+        pile = Pile(folder)
+        try:
+            for block in _blocks(self._descriptor, 0, self.size):
+                pile.add(block)
+            copy = pile.stored()
+        finally:
+            pile.close()
+        try:
+            return copy.with_label(label)
+        finally:
+            copy.close()
+
     def sync(self) -> None:
         """Return when a file's bytes are on disk."""
         if self._descriptor >= 0:

@@ -47,11 +47,11 @@ class Held:
             os.close(file)
 
 
-def hold(target: Path, run: str) -> Held | None:
+def hold(target: Path | str, run: str) -> Held | None:
     """Hold a target for a run.
 
     Args:
-        target: The file, absolute, links followed.
+        target: The file, absolute, links followed; or its URL.
         run: The run's id.
 
     Returns:
@@ -97,7 +97,7 @@ def hold(target: Path, run: str) -> Held | None:
         os.close(file)  # removed before it was locked
 
 
-def lock_of(target: Path) -> str | None:
+def lock_of(target: Path | str) -> str | None:
     """Return where the lock of a target is, while a run holds it; None where this machine has no place for locks."""
     import hashlib  # with OpenSSL: a run that writes no file does without
 
@@ -154,7 +154,7 @@ def _owner(path: str) -> tuple[str, str]:
     return run, process
 
 
-def _busy(target: Path, run: str, process: str) -> OutputError:
+def _busy(target: Path | str, run: str, process: str) -> OutputError:
     who = f"run {run} (process {process}) is" if run else "another run is"
     return OutputError(
         f"cannot write {str(target)!r}: {who} writing it",

@@ -7,6 +7,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,15 +15,16 @@ from msgspec import Struct
 
 from petal.data.artifact import Artifact, open_artifact
 from petal.data.cache_entry import SCHEMA, Label, digest_of_entry, is_over, read_label, sealed, shut
+from petal.data.cache_lock import alone
 from petal.data.cache_notes import Notes, is_note
 from petal.data.codecs import Codecs
 from petal.data.publishing import sweep
+from petal.data.shared_cache import OUTPUT, SharedCache
 from petal.interfaces.store import Store, StoreStats
 from petal.spec.redaction import hidden, redact
 
 #: What stands before the keys of outputs in the store.
-_OUTPUT = "out:"
-_FIRST_WAIT, _LONGEST_WAIT = 0.001, 0.05
+_OUTPUT = OUTPUT
 
 
 class Entry(Struct, frozen=True):
@@ -62,6 +64,7 @@ class Cache:
             folder on the same disk, so that nothing is copied. It is made when it is needed.
         warn: Told once, in one sentence, that the cache cannot be used, and of each output that may not be stored.
         codecs: Those of plugins, which read what they wrote; None where none take part.
+        shared: What other machines use as well: it is asked for what is not here, and gets what is made here. None for none.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Cache:
         folder: str | os.PathLike[str],
         warn: Callable[[str], None] | None = None,
         codecs: Codecs | None = None,
+        shared: SharedCache | None = None,
     ) -> None:
         self.stats = CacheStats()
         #: Why nothing more is read or stored, None while all is well.
@@ -78,6 +82,7 @@ class Cache:
         self._folder = Path(folder)
         self._warn = warn
         self._codecs = codecs
+        self.shared = shared
         self._ready = False
         self._notes = Notes(self._fetch, self._store_note, self._spoilt)
 
@@ -100,15 +105,24 @@ class Cache:
             annotation: The annotation of the output port, or MISSING.
             seen: The view in which the output flows.
         """
+        found = self._own(key, annotation, seen)
+        if found is None and self._brought(key):
+            found = self._own(key, annotation, seen)
+        if found is None:
+            self.stats.misses += 1
+        else:
+            self.stats.hits += 1
+        return found
+
+    def _own(self, key: str, annotation: Any, seen: Any) -> Artifact | None:
+        """Return an output that is stored here."""
         source = self._fetch(_OUTPUT + key)
         if source is None:
-            self.stats.misses += 1
             return None
         label = read_label(source, key)
         if label is not None and is_over(label):
             shut(source)
             self.stats.expired += 1
-            self.stats.misses += 1
             return None
         found = None
         if label is not None:
@@ -117,11 +131,29 @@ class Cache:
             shut(source)
         if found is None:
             self.stats.damaged += 1
-            self.stats.misses += 1
             self._delete(_OUTPUT + key)
-            return None
-        self.stats.hits += 1
         return found
+
+    def _brought(self, key: str) -> bool:
+        """Take an output over from the shared cache, and say whether it is here now."""
+        if self.shared is None or self.problem is not None:
+            return False
+        fetched = self.shared.fetch(key, self.folder)
+        return fetched is not None and self._kept(key, lambda: fetched.source, fetched.label.ttl)
+
+    def _kept(
+        self, key: str, source: Callable[[], bytes | Path], ttl: float | None, *, durable: bool = False
+    ) -> bool:
+        """Put an output into the store; where that fails, it is not used any more."""
+        data: bytes | Path | None = None
+        try:
+            data = source()
+            return self._store.put(_OUTPUT + key, data, ttl=ttl, durable=durable)
+        except OSError as error:
+            if isinstance(data, Path):
+                data.unlink(missing_ok=True)
+            self._give_up(error)
+            return False
 
     def put(
         self,
@@ -131,6 +163,7 @@ class Cache:
         ttl: float | None = None,
         about: Mapping[str, str] | None = None,
         durable: bool = False,
+        shares: bool = True,
     ) -> bool:
         """Store an output. The artifact stays as it is, open for whoever reads it.
 
@@ -140,6 +173,7 @@ class Cache:
             ttl: Seconds for which it is good.
             about: What is to be shown of it: pipeline, node, operator.
             durable: Whether to return only when it would survive a power loss.
+            shares: Whether it is put into the shared cache as well.
 
         Returns:
             Whether it was stored: not where the store fails, it is larger than the store, or it holds a secret.
@@ -152,72 +186,28 @@ class Cache:
             self._say(f"the output of `{about.get('node', '?')}` holds a secret, so it is not cached")
             return False
         label = Label(SCHEMA, key, artifact.digest, artifact.size, artifact.rows, time.time(), ttl, about)
-        source = None
-        try:
-            source = artifact.save(sealed(label))
-            kept = self._store.put(_OUTPUT + key, source, ttl=ttl, durable=durable)
-        except OSError as error:
-            if isinstance(source, Path):
-                source.unlink(missing_ok=True)
-            self._give_up(error)
-            return False
+        kept = self._kept(key, lambda: artifact.save(sealed(label)), ttl, durable=durable)
         if kept:
             self.stats.stored += 1
-        else:
+        elif self.problem is None:
             self._say(
                 f"the output of `{about.get('node', '?')}` ({artifact.size:,} bytes) is larger than the cache"
             )
+        if shares and self.shared is not None:
+            self.shared.put(key, label, artifact, self.folder)
         return kept
 
-    @contextlib.contextmanager
-    def alone(self, key: str, stop: Callable[[], bool]) -> Iterator[bool]:
+    def alone(self, key: str, stop: Callable[[], bool]) -> AbstractContextManager[bool]:
         """Let one thread of all processes compute what belongs under a key, while the others wait for it.
 
         Args:
             key: The key.
             stop: Asked while waiting; when it says yes, waiting ends without the lock.
 
-        Yields:
-            Whether another one was waited for: then the output is there now, most likely.
+        Returns:
+            A context, which says whether another one was waited for: then the output is there now, most likely.
         """
-        descriptor, waited, path = -1, False, self._folder / f"{key}.lock"
-        try:
-            descriptor, waited = self._locked(path, stop)
-            yield waited
-        finally:
-            if descriptor >= 0:
-                with contextlib.suppress(OSError):
-                    path.unlink()  # while it is locked: who has opened it meanwhile finds it gone, and makes another
-                os.close(descriptor)
-
-    def _locked(self, path: Path, stop: Callable[[], bool]) -> tuple[int, bool]:
-        """Return the number of the locked file, -1 where it cannot be locked, and whether another one had it."""
-        waited, wait = False, _FIRST_WAIT
-        while self.folder is not None:
-            try:
-                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-                descriptor = os.open(path, flags, 0o600)
-            except OSError:
-                return -1, waited
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(descriptor).st_nlink:
-                    return descriptor, waited
-            except BlockingIOError:
-                waited = True
-            except OSError:  # a file system without locks: then several may compute the same
-                os.close(descriptor)
-                return -1, waited
-            except BaseException:
-                os.close(descriptor)
-                raise
-            os.close(descriptor)
-            if stop():
-                break
-            if waited:
-                time.sleep(wait)
-                wait = min(2 * wait, _LONGEST_WAIT)
-        return -1, waited
+        return alone(self._folder / f"{key}.lock", lambda: self.folder is not None, stop)
 
     # -- what was, to compare with ------------------------------------------------------------------------------
 
@@ -304,6 +294,8 @@ class Cache:
         self._notes.write()
         with contextlib.suppress(OSError):
             self._store.close()
+        if self.shared is not None:
+            self.shared.close()
 
     # -- the store ----------------------------------------------------------------------------------------------
 

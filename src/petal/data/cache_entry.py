@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import time
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from petal.data.signing import Keyring
 
 #: The layout of entries; those of another one are misses.
 SCHEMA = 1
 _MAGIC = b"PTLCACH1"
 _TAIL = 32 + 4 + len(_MAGIC)
+_SIGNED = b"PTLSIGN1"
+_MARK = 1 + len(_SIGNED)
 #: Seconds that clocks of machines may differ, or be set back.
 _SKEW = 300.0
 _encode = msgspec.json.Encoder().encode
@@ -49,22 +55,96 @@ def sealed(label: Label) -> bytes:
     return b"".join((data, hashlib.sha256(data).digest(), len(data).to_bytes(4, "big"), _MAGIC))
 
 
-def read_label(source: bytes | BinaryIO, key: str) -> Label | None:
-    """Return the label of an entry, if it is whole and of this version, and of this key."""
+def read_label(source: bytes | BinaryIO, key: str, end: int | None = None) -> Label | None:
+    """Return the label of an entry, if it is whole and of this version, and of this key.
+
+    Args:
+        source: The entry.
+        key: The key that it lies under.
+        end: Where the label ends, by default with the entry.
+    """
     try:
-        size = len(source) if isinstance(source, bytes) else os.fstat(source.fileno()).st_size
-        tail = _part(source, size - _TAIL, _TAIL)
-        count = int.from_bytes(tail[32:36], "big")
-        start = size - _TAIL - count
-        if tail[36:] != _MAGIC or start < 0:
-            return None
-        data = _part(source, start, count)
-        if hashlib.sha256(data).digest() != tail[:32]:
-            return None
+        size = _size(source) if end is None else end
+        data, start = _said(source, size)
         label = msgspec.json.decode(data, type=Label)
     except (OSError, ValueError, msgspec.DecodeError):
         return None
     return label if (label.schema, label.key, label.size) == (SCHEMA, key, start) else None
+
+
+def read_label_alone(source: bytes | BinaryIO, key: str, end: int) -> Label | None:
+    """Return a label that stands by itself, without its output."""
+    try:
+        data, start = _said(source, end)
+        label = msgspec.json.decode(data, type=Label)
+    except (OSError, ValueError, msgspec.DecodeError):
+        return None
+    return label if (label.schema, label.key, start) == (SCHEMA, key, 0) else None
+
+
+def _said(source: bytes | BinaryIO, end: int) -> tuple[bytes, int]:
+    """Return what a label that ends there says, and where it begins.
+
+    Raises:
+        ValueError: There is none, or it is damaged.
+    """
+    tail = _part(source, end - _TAIL, _TAIL)
+    count = int.from_bytes(tail[32:36], "big")
+    start = end - _TAIL - count
+    if tail[36:] != _MAGIC or start < 0:
+        raise ValueError("there is no label")
+    data = _part(source, start, count)
+    if hashlib.sha256(data).digest() != tail[:32]:
+        raise ValueError("the label is damaged")
+    return data, start
+
+
+def _size(source: bytes | BinaryIO) -> int:
+    return len(source) if isinstance(source, bytes) else os.fstat(source.fileno()).st_size
+
+
+# -- signatures, of entries that several machines share ---------------------------------------------------------
+
+
+def signed(label: bytes, ring: Keyring | None) -> bytes:
+    """Return a sealed label with its signature behind it; without keys, as it is."""
+    if ring is None:
+        return label
+    secret, name = ring.derived(ring.first, "cache"), ring.first.encode()
+    assert secret is not None
+    return b"".join((label, hmac.digest(secret, label, "sha256"), name, bytes([len(name)]), _SIGNED))
+
+
+def checked_end(source: bytes | BinaryIO, ring: Keyring | None) -> int | None:
+    """Return where an entry, or a label by itself, ends without its signature.
+
+    Its label says the key, the size and the digest of the output: what is signed by it is all of that.
+
+    Args:
+        source: The entry.
+        ring: The keys, None where nobody wants to know.
+
+    Returns:
+        None where there are keys, and it is not signed by one of them.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no entry.
+    """
+    size = _size(source)
+    tail = _part(source, size - _MARK, _MARK)
+    if tail[1:] != _SIGNED:
+        return size if ring is None else None
+    end = size - _MARK - tail[0] - 32
+    if ring is None:
+        return end
+    name = _part(source, end + 32, tail[0]).decode(errors="replace")
+    secret = ring.derived(name, "cache")
+    if secret is None:
+        return None
+    start = _said(source, end)[1]
+    made = hmac.digest(secret, _part(source, start, end - start), "sha256")
+    return end if hmac.compare_digest(made, _part(source, end, 32)) else None
 
 
 def _part(source: bytes | BinaryIO, at: int, size: int) -> bytes:

@@ -29,6 +29,7 @@ from petal.errors import DataError
 from petal.planning.values import file_use
 from petal.spec.operator import OperatorSpec
 from petal.spec.plan import PlanNode
+from petal.spec.url import is_url
 from petal.spec.views import READS, Seen, View, seen
 
 #: Characters of a parameter that a part shows as they are.
@@ -100,19 +101,23 @@ def parts_of(node: PlanNode, spec: OperatorSpec, target: Any, known: Known | Non
         except DataError as error:
             problems.append(f"its parameter `{name}` cannot be told from others: {error.message}")
     depends_on = cache.depends_on if cache is not None else ()
-    files = tuple(dict.fromkeys([*map(os.fspath, files_read(node, spec)), *depends_on]))
+    files = tuple(dict.fromkeys([*files_read(node, spec), *depends_on]))
     return NodeParts(parts, files, tuple(problems))
 
 
-def files_read(node: PlanNode, spec: OperatorSpec) -> list[Path]:
-    """Return the files that a node's parameters name and its operator says it reads (``READS``)."""
-    found: list[Path] = []
+def files_read(node: PlanNode, spec: OperatorSpec) -> list[str]:
+    """Return the files that a node's parameters name, by path or URL, and its operator says it reads (``READS``)."""
+    found: list[str] = []
     for param in spec.params:
         if file_use(param.annotation) is READS:
             value = node.params.get(param.name, param.default)
             values = value if isinstance(value, list | tuple) else [value]
-            found += [Path(one) for one in values if isinstance(one, str | os.PathLike)]
+            found += [_file(one) for one in values if isinstance(one, str | os.PathLike)]
     return found
+
+
+def _file(path: str | os.PathLike[str]) -> str:
+    return str(path) if is_url(path) else str(Path(path))
 
 
 def with_inputs(
@@ -289,7 +294,7 @@ def _value(text: str) -> str:
             return str(int(rest, 16))
         except ValueError:
             return text
-    return rest if kind in ("str", "float", "bool", "bytes", "NoneType", "PosixPath") else text
+    return rest if kind in ("str", "float", "bool", "bytes", "NoneType", "PosixPath", "URL") else text
 
 
 def _is_digest(text: str) -> bool:

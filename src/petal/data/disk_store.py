@@ -85,6 +85,13 @@ class DiskStore:
 
         return self._do(ask)
 
+    def has(self, key: str) -> bool:
+        """Say whether there is a value."""
+        found = self.get(key)
+        if found is not None and not isinstance(found, bytes):
+            found.close()
+        return found is not None
+
     def put(self, key: str, source: bytes | Path, *, ttl: float | None = None, durable: bool = False) -> bool:
         """Keep a value; False where it is larger than the limit."""
         size = source.stat().st_size if isinstance(source, Path) else len(source)

@@ -9,6 +9,8 @@ import os
 import stat
 from zlib import crc32
 
+from petal.spec.url import is_url
+
 #: The stamp of a file that is not there, or cannot be looked at.
 ABSENT = ""
 
@@ -17,8 +19,16 @@ def stamp_of(path: str) -> str:
     """Return the stamp of a file or folder, which no content is read for.
 
     Args:
-        path: The file; of a folder, all files beneath it count.
+        path: The file, or its URL; of a folder, all files beneath it count. A pattern has none: the run itself may add
+            to what matches.
     """
+    if is_url(path):
+        from petal.data.file_state import is_pattern, state_of_url
+
+        try:
+            return ABSENT if is_pattern(path) else state_of_url(path)
+        except OSError:
+            return ABSENT
     try:
         found = os.stat(path)
         if not stat.S_ISDIR(found.st_mode):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import stat
@@ -10,6 +11,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
+
+from petal.data.filesystems import filesystem
+from petal.errors import EnvironmentNotReady
+from petal.spec.url import is_url
 
 #: Seconds for which a change may leave a file's times as they are, as the clocks of file systems tick slowly.
 _TICK = 2.0
@@ -31,25 +36,85 @@ class FileState(Struct, frozen=True):
 
 
 def states_of(paths: Iterable[str | os.PathLike[str]]) -> dict[str, FileState]:
-    """Read files and folders, and say what they are like.
+    """Read files and folders, and say what they are like; of what a URL names its file system knows the version.
+
+    A pattern stands for all files that match it, as it does for readers.
 
     Raises:
         OSError: One is there and cannot be read, or is a pipe or a device, which cannot be read twice.
     """
-    return {os.fspath(path): _state(Path(path)) for path in paths}
+    found: dict[str, FileState] = {}
+    for path in [os.fspath(one) for one in paths]:
+        if is_url(path):
+            version = state_of_url(path)
+            found[path] = FileState(version, version, False)
+        elif _is_local_pattern(path):
+            names = _matches(path)
+            found[path] = FileState(_of_names(names), "", False)
+            found |= {name: _state(Path(name)) for name in names}
+        else:
+            found[path] = _state(Path(path))
+    return found
 
 
 def unchanged(before: Mapping[str, FileState]) -> bool:
     """Whether files are what they were; those that were written recently are read again."""
     for path, state in before.items():
         try:
-            if _stamp(Path(path))[0] != state.stamp:
-                return False
-            if state.is_fresh and _digest(Path(path)) != state.digest:
+            if is_url(path) or _is_local_pattern(path):
+                now = state_of_url(path) if is_url(path) else _of_names(_matches(path))
+                if now != state.digest:
+                    return False
+            elif _stamp(Path(path))[0] != state.stamp or (
+                state.is_fresh and _digest(Path(path)) != state.digest
+            ):
                 return False
         except OSError:
             return False
     return True
+
+
+def state_of_url(url: str) -> str:
+    """Say which version of a file a URL names, or of files where it is a pattern; ``absent`` where there is none.
+
+    Raises:
+        OSError: It cannot be found out.
+    """
+    try:
+        files = filesystem(url)
+        found = files.describe(url)
+        if found is not None:
+            return f"version {found.version} of {found.size} bytes"
+        if not is_pattern(url):
+            return ABSENT
+        made, count = hashlib.sha256(), 0
+        for one in files.find(url):
+            found = files.describe(one)
+            made.update(repr((one, found and (found.version, found.size))).encode(errors="surrogateescape"))
+            count += 1
+    except EnvironmentNotReady as error:
+        raise OSError(error.message) from error
+    except ValueError as error:
+        raise OSError(f"{url!r}: {error}") from error
+    return f"{made.hexdigest()} of {count} files" if count else ABSENT
+
+
+def is_pattern(path: str) -> bool:
+    """Whether a path or URL may stand for several files, as readers take it."""
+    return glob.has_magic(path)
+
+
+def _is_local_pattern(path: str) -> bool:
+    return is_pattern(path) and not os.path.exists(path)
+
+
+def _matches(pattern: str) -> list[str]:
+    return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
+
+
+def _of_names(names: list[str]) -> str:
+    """Return a digest of which files a pattern stands for; what each is like is said of it alone."""
+    return hashlib.sha256(repr(names).encode(errors="surrogateescape")).hexdigest() if names else ABSENT
 
 
 def _state(path: Path) -> FileState:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 from msgspec import Struct
 
@@ -19,6 +19,10 @@ from petal.data.whole import whole
 from petal.errors import OutputError
 from petal.spec.context import Context
 from petal.spec.event import Target
+from petal.spec.url import is_url
+
+if TYPE_CHECKING:
+    from petal.data.uploads import HandedUpload, UploadOutput
 
 
 class Handed(Struct, frozen=True):
@@ -191,6 +195,22 @@ class Output:
             held.release()
 
 
+def _output(path: str | os.PathLike[str], *, owner: str = "", run: str = "") -> Output | UploadOutput:
+    if not is_url(path):
+        return Output(path, owner=owner, run=run)
+    from petal.data.uploads import UploadOutput
+
+    return UploadOutput(str(path), owner=owner or f"{os.getpid()}-{os.urandom(4).hex()}", run=run)
+
+
+def _failure(output: Output | UploadOutput, error: OSError) -> OSError:
+    if isinstance(output, Output):
+        return failure(output.target, error)
+    from petal.data.uploads import failed
+
+    return failed(output.target, error)
+
+
 @contextlib.contextmanager
 def open_output(path: str | os.PathLike[str], context: Context | None = None) -> Iterator[IO[bytes]]:
     """Open a file for writing that appears under its name only when it is complete.
@@ -200,11 +220,12 @@ def open_output(path: str | os.PathLike[str], context: Context | None = None) ->
     node are published in the order in which they were opened: open the data first, and last what names them.
 
     Args:
-        path: The file to write.
+        path: The file to write, by its path or, as text, its URL.
         context: The Context that the operator received.
 
     Raises:
         OutputError: The file cannot be written or published, or another run is writing it (code ``target-busy``).
+        EnvironmentNotReady: No plugin brings the URL's scheme.
     """
     opener = context._open_output if context is not None else None
     if opener is not None:
@@ -215,13 +236,14 @@ def open_output(path: str | os.PathLike[str], context: Context | None = None) ->
         yield stream
         stream.flush()
         return
-    sweep(os.path.dirname(os.path.realpath(path)))
-    output = Output(path)
+    if not is_url(path):
+        sweep(os.path.dirname(os.path.realpath(path)))
+    output = _output(path)
     try:
         yield output.open()
     except OSError as error:
         output.abort()
-        raise failure(output.target, error) from error
+        raise _failure(output, error) from error
     except BaseException:
         output.abort()
         raise
@@ -252,9 +274,9 @@ class Outputs:
         self._claim = claim
         self._run = run
         self._describe = describe
-        self._open: list[Output | Handed] = []
+        self._open: list[Output | Handed | UploadOutput | HandedUpload] = []
         self._held: list[Held] = []
-        self._stored: list[Target] | None = None
+        self._stored: list[Target | None] | None = None
         self._swept: set[str] = set()
         self._ended = False
 
@@ -265,15 +287,13 @@ class Outputs:
             yield stream
             stream.flush()
             return
-        real = os.path.realpath(path)
+        real = str(path) if is_url(path) else os.path.realpath(path)
         if self._claim is not None and not real.startswith("/dev/"):
             self._claim(real)
         unpublished.add(self)
-        folder = os.path.dirname(real)
-        if folder not in self._swept:
-            self._swept.add(folder)
-            sweep(folder)
-        output = Output(path, owner=f"{self._owner}-{len(self._open)}-{os.urandom(3).hex()}", run=self._run)
+        if not is_url(path):
+            self._sweep(os.path.dirname(real))
+        output = _output(path, owner=f"{self._owner}-{len(self._open)}-{os.urandom(3).hex()}", run=self._run)
         with whole.step():
             if self._ended:
                 raise _stopped(output.target)
@@ -283,34 +303,40 @@ class Outputs:
             output.file.flush()
         except OSError as error:
             output.abort()
-            raise failure(output.target, error) from error
+            raise _failure(output, error) from error
         except BaseException:
             output.abort()
             raise
 
-    @property
-    def targets(self) -> list[Path]:
-        """The files that would be published."""
-        return [Path(o.target) for o in self._open]
+    def _sweep(self, folder: str) -> None:
+        if folder not in self._swept:
+            self._swept.add(folder)
+            sweep(folder)
 
-    def hand_over(self) -> list[Handed]:
+    @property
+    def targets(self) -> list[str]:
+        """The files that would be published, by path or URL."""
+        return [str(o.target) for o in self._open]
+
+    def hand_over(self) -> list[Handed | HandedUpload]:
         """Store all that is open for another process to publish; :meth:`let_go` ends the matter.
 
         Raises:
             OutputError: One cannot be stored.
         """
         self._ended = True
-        return [handed for o in self._open if isinstance(o, Output) and (handed := o.hand_over()) is not None]
+        own = [o for o in self._open if not isinstance(o, Struct)]
+        return [handed for o in own if (handed := o.hand_over()) is not None]
 
     def let_go(self) -> None:
         """Unlock what was handed over and is published by now."""
         for output in self._open:
-            if isinstance(output, Output):
+            if not isinstance(output, Struct):
                 output.let_go()
         self._open.clear()
         unpublished.discard(self)
 
-    def adopt(self, handed: list[Handed]) -> None:
+    def adopt(self, handed: Sequence[Handed | HandedUpload]) -> None:
         """Take over what another process has written, to commit or abort it with the rest.
 
         Raises:
@@ -330,7 +356,7 @@ class Outputs:
             with whole.step():
                 if self._ended:  # and all of it is dropped
                     return
-                held = hold(Path(one.target), self._run) if self._run else None
+                held = hold(one.target, self._run) if self._run else None
                 if held is not None:
                     self._held.append(held)
 
@@ -338,7 +364,8 @@ class Outputs:
         """See that all that was written would survive a power loss, before any of it is published.
 
         Returns:
-            What will be published, in that order; empty where nobody wants it described.
+            What will be published, in that order, as far as it is known before: of URLs it is not. Empty where nobody
+            wants it described.
 
         Raises:
             OutputError: Something cannot be stored; all is dropped.
@@ -348,26 +375,31 @@ class Outputs:
             try:
                 for output in self._open:
                     output.store()
-                found = [self._described(o) for o in self._open] if self._describe else []
+                self._stored = [self._described(o) if self._describe else None for o in self._open]
             except BaseException:
                 self.abort()
                 raise
-            self._stored = [target for target in found if target is not None]
-        return self._stored
+        return [target for target in self._stored if target is not None]
 
     def commit(self) -> list[Target]:
         """Publish all, in the order in which they were opened.
 
         Returns:
-            What was published, as :meth:`store` says it.
+            What was published; empty where nobody wants it described.
 
         Raises:
             OutputError: Something cannot be stored or published: that and what would have followed is dropped.
         """
-        stored = self.store()
+        self.store()
+        assert self._stored is not None
+        found: list[Target | None] = []
         for i, output in enumerate(self._open):
             try:
-                output.commit()
+                if isinstance(output, Output | Handed):
+                    output.commit()
+                    found.append(self._stored[i])
+                else:
+                    found.append(output.commit())
             except BaseException:
                 for rest in self._open[i:]:
                     rest.abort()
@@ -375,10 +407,10 @@ class Outputs:
                 raise
         self._open.clear()
         self._release()
-        return stored
+        return [target for target in found if target is not None] if self._describe else []
 
     @staticmethod
-    def _described(output: Output | Handed) -> Target | None:
+    def _described(output: Output | Handed | UploadOutput | HandedUpload) -> Target | None:
         try:
             return output.described()
         except OSError as error:
@@ -407,7 +439,7 @@ class Outputs:
             self._release()
 
 
-def _stopped(target: Path) -> OutputError:
+def _stopped(target: Path | str) -> OutputError:
     return OutputError(f"cannot write {str(target)!r}: the run has been stopped")
 
 

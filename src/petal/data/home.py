@@ -14,6 +14,7 @@ from typing import Final
 from petal.data.files import write_text
 from petal.data.publishing import sweep
 from petal.errors import EnvironmentNotReady, UsageError
+from petal.spec.url import is_url
 
 NAME: Final = ".petal"
 VARIABLE: Final = "PETAL_HOME"
@@ -163,6 +164,11 @@ def home_for(folder: str | os.PathLike[str], environment: Mapping[str, str]) -> 
     """
     named = environment.get(VARIABLE)
     return Home(named) if named else Home(Path(folder) / NAME)
+
+
+def home_beside(file: str, environment: Mapping[str, str]) -> Home:
+    """Return the home of a pipeline by its file: beside it, or in the current folder where the file is fetched."""
+    return home_for("." if is_url(file) else Path(file).absolute().parent, environment)
 
 
 def find_home(start: str | os.PathLike[str], environment: Mapping[str, str]) -> Home | None:

@@ -29,6 +29,8 @@ class Limits(Struct, frozen=True, gc=False):
 
 
 LIMITS = Limits()
+#: What a message may be that lies in a store, and is read from there: its size and digest are known beforehand.
+CLAIMED = Limits(bytes=1 << 30)
 
 #: A text of JSON, with the colon behind it if it is a key. No pattern here ever goes back, so each is one pass.
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?(\s*+:)?', re.DOTALL)

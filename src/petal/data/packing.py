@@ -24,6 +24,7 @@ from petal.data.wire import Spool
 from petal.errors import DataError, WireError
 from petal.spec.crossing import paths_as_text
 from petal.spec.pipeline import MISSING
+from petal.spec.url import URL, is_url
 
 #: Extensions of MessagePack, in the wide form only: whole numbers, dates with time, times, dicts by pairs.
 _INT, _DATETIME, _TIME, _PAIRS = 1, 2, 3, 4
@@ -54,6 +55,7 @@ class Packer:
         if texts is not None:
             self._type = texts
         self._is_text_of_paths = texts is not None
+        self._takes_urls = texts is not None and _mentions_url(annotation)
         self._encode = msgspec.msgpack.Encoder(enc_hook=partial(_stand_in, None, "")).encode
         self._decoder: Any = None
 
@@ -121,7 +123,7 @@ class Packer:
                 )
             with _uncollected(data.nbytes):
                 found = self._decoder.decode(data)
-            return _paths(found) if self._is_text_of_paths else found
+            return _paths(found, self._takes_urls) if self._is_text_of_paths else found
         except msgspec.ValidationError as error:
             raise DataError(f"{where} is not what is declared: {_lower(str(error))}") from None
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -146,7 +148,7 @@ class Packer:
             made = msgspec.convert(found, self._type, dec_hook=partial(_made, (), where, None))
         except (msgspec.ValidationError, ValueError, TypeError) as error:
             raise DataError(f"{where} is not what is declared: {_lower(str(error))}") from None
-        return _paths(made) if self._is_text_of_paths else made
+        return _paths(made, self._takes_urls) if self._is_text_of_paths else made
 
     def _spelled(self, value: Any, spool: Spool, where: str) -> bytes:
         tree = msgspec.to_builtins(value, builtin_types=_KEPT, enc_hook=partial(_stand_in, spool, where))
@@ -174,11 +176,15 @@ class Packer:
         )
 
 
-def _paths(found: Any) -> Any:
-    """Make paths of the texts that they were written as."""
+def _paths(found: Any, urls: bool) -> Any:
+    """Make paths, and URLs where they may be, of the texts that they were written as."""
     if isinstance(found, str):
-        return Path(found)
-    return [Path(one) for one in found] if isinstance(found, list) else found
+        return URL(found) if urls and is_url(found) else Path(found)
+    return [_paths(one, urls) for one in found] if isinstance(found, list) else found
+
+
+def _mentions_url(annotation: Any) -> bool:
+    return annotation is URL or any(map(_mentions_url, typing.get_args(annotation)))
 
 
 @contextmanager
@@ -276,6 +282,8 @@ def _made(parts: Sequence[memoryview], where: str, limits: Limits | None, kind: 
         return found
     if issubclass(origin, PurePath):
         return origin(os.fsdecode(found) if isinstance(found, bytes) else found)
+    if issubclass(origin, URL):
+        return URL(found)
     if issubclass(origin, deque):
         item = (typing.get_args(kind) or (Any,))[0]
         hook = partial(_made, parts, where, limits)

@@ -15,9 +15,10 @@ import msgspec
 
 from petal.data.adapters import AsyncRows, adapt, batch_rows
 from petal.data.frames import batches_of
+from petal.data.framing import MAGIC, too_large
 from petal.data.limits import LIMITS, Limits
 from petal.data.packing import packer_of
-from petal.data.wire import MAGIC, Incoming, decode_json
+from petal.data.wire import Incoming, decode_json
 from petal.errors import DataError, WireError
 from petal.interfaces.backend import Plain
 from petal.spec.pipeline import MISSING
@@ -66,12 +67,28 @@ class PlainCall:
         """All of it: there are no attachments."""
         return self.packed()
 
-    def packed(self) -> bytes:
-        """Return what a function gets that is called with one value: inputs, node, type and parameters."""
-        inputs, node, kind, params = self._said
-        return f'{{"inputs":{inputs},"operator_id":{node},"type":{kind},"params":{params}}}'.encode()
+    def packed(self, limit: int | None = None, claims: object = None) -> bytes:  # noqa: ARG002
+        """Return what a function gets that is called with one value: inputs, node, type and parameters.
 
-    def answered(self, data: Any, output: str = "") -> Incoming:
+        Args:
+            limit: Bytes that the transport carries, or None.
+            claims: Of no use: what is not Petal does not know where to look for a message.
+
+        Raises:
+            RemoteError: It is too large.
+        """
+        inputs, node, kind, params = self._said
+        data = f'{{"inputs":{inputs},"operator_id":{node},"type":{kind},"params":{params}}}'.encode()
+        if limit is not None and len(data) > limit:
+            raise too_large(
+                len(data),
+                limit,
+                "send less at a time (`batch`), or the name of a file or object that holds it; "
+                "with `protocol: petal` large messages can lie in a store (`claims`)",
+            )
+        return data
+
+    def answered(self, data: Any, output: str = "", claims: object = None) -> Incoming:  # noqa: ARG002
         """Return the reply: the bare output, as it came."""
         return Incoming(bytes(data), (), output)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from petal.spec.event import Target
+from petal.spec.url import is_url
 
 #: Up to this many bytes a file is known by the digest of its bytes, which takes some 10 ms at most. Of a larger one that
 #: would slow a run that does little more than write it by a tenth: it is known by its number in the file system and
@@ -38,6 +39,10 @@ def described(path: Path, target: Path) -> Target:
 
 def is_same(target: Target) -> bool:
     """Say whether a file is there and still what was published."""
+    if is_url(target.path):
+        from petal.data import uploads
+
+        return uploads.is_same(target)
     try:
         path = Path(target.path)
         return path.stat().st_size == target.size and described(path, path).digest == target.digest

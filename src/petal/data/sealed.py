@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from petal.data.signing import Keyring, digest, seal, unseal
+from petal.errors import EnvironmentNotReady
 
 #: The environment variable that says where the keyring is, on both sides: see :meth:`Keyring.open`.
 VARIABLE = "PETAL_KEYRING"
@@ -17,12 +18,32 @@ _MARGIN, _LONGEST = 300.0, 86_400.0
 def keyring(resolve: Callable[[str], str] | None = None) -> Keyring | None:
     """Return the keyring that the environment names, None where it names none.
 
+    Args:
+        resolve: Resolves references; by default, as in a worker, installed plugins do.
+
     Raises:
         EnvironmentNotReady: It cannot be read.
         UsageError: It is no keyring.
     """
     source = os.environ.get(VARIABLE)
-    return Keyring.open(source, resolve) if source else None
+    return Keyring.open(source, resolve or _resolved) if source else None
+
+
+def _resolved(reference: str) -> str:
+    """Return what the installed plugin of a reference's scheme resolves it to.
+
+    Raises:
+        EnvironmentNotReady: There is none.
+    """
+    from petal.data.stores import installed
+
+    scheme, _, name = reference.partition("/")
+    resolver = installed().find("resolver", scheme)
+    if resolver is None:
+        raise EnvironmentNotReady(
+            f"no plugin here resolves `{reference}`", hint="install the plugin that brings this resolver"
+        )
+    return str(resolver(name))
 
 
 class Asked:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 from msgspec import Struct
@@ -28,7 +28,7 @@ _SHORTEST = 32
 _SKEW = 30.0
 _log = logging.getLogger("petal.wire")
 
-Purpose = Literal["request", "reply"]
+Purpose = Literal["request", "reply", "cache", "record"]
 
 
 class Keyring:
@@ -54,7 +54,7 @@ class Keyring:
                     f"the key `{name}` has {len(secret)} bytes, but needs at least {_SHORTEST}", hint=_HOW
                 )
         self._keys = {
-            name: {purpose: _derived(secret, purpose) for purpose in ("request", "reply")}
+            name: {purpose: _derived(secret, purpose) for purpose in get_args(Purpose)}
             for name, secret in keys.items()
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import sys
 import typing
 from functools import lru_cache
 from types import NoneType
@@ -54,5 +55,13 @@ def _member(member: Any, inside: tuple[Any, ...]) -> str:
 
 
 def _name(found: Any) -> str:
+    """Name a class with its module, as every process names that."""
     name = getattr(found, "__qualname__", None)
-    return f"{found.__module__}.{name}" if name is not None else str(found)
+    if name is None:
+        return str(found)
+    module = found.__module__
+    if module in sys.modules and (module == "__main__" or module.startswith("petal_file_")):
+        from petal.code.definitions import module_label  # what most runs do not need
+
+        module = module_label(vars(sys.modules[module]))
+    return f"{module}.{name}"

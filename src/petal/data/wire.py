@@ -15,11 +15,13 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from petal.data.limits import LIMITS, Limits, check_json
+from petal.data.framing import CLAIM, MAGIC, TORN, cut, joined, sizes_of, split, too_large
+from petal.data.limits import CLAIMED, LIMITS, Limits, check_json
 from petal.errors import WireError
 
 if TYPE_CHECKING:
     from petal.data.sealed import Asked
+    from petal.interfaces.claims import ClaimCheck
 
 __all__ = [
     "LIMITS",
@@ -35,10 +37,11 @@ __all__ = [
     "unpack",
 ]
 
-#: The first bytes of a message; the number is the layout's.
-MAGIC = b"PTL1"
-_START = len(MAGIC) + 4
 _encode = msgspec.json.Encoder().encode
+_REMEDY = (
+    "send less at a time (`batch`); where a backend has the setting `claims`, name a place for large messages there: "
+    "`claims: s3://bucket/prefix`"
+)
 
 
 class Spool:
@@ -107,7 +110,7 @@ class Spool:
         self._file.flush()
         if not sum(self.sizes):
             return [memoryview(b"")] * len(self.sizes)
-        return _cut(memoryview(mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)), self.sizes)
+        return cut(memoryview(mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)), self.sizes)
 
     def flush(self) -> None:
         """See to it that the file, if there is one, holds everything."""
@@ -159,13 +162,7 @@ def pack(header: Mapping[str, Any], spool: Spool | Sequence[Any]) -> bytes:
         spool: The attachments.
     """
     parts = spool.parts if isinstance(spool, Spool) else [memoryview(p).cast("B") for p in spool]
-    return _joined(_encode({**header, "parts": [p.nbytes for p in parts]}), parts)
-
-
-def _joined(header: bytes, parts: Sequence[memoryview]) -> bytes:
-    if len(header) >> 32:
-        raise WireError("a header has more than 4 GiB", hint="send less in one message")
-    return b"".join((MAGIC, len(header).to_bytes(4, "big"), header, *parts))
+    return joined(_encode({**header, "parts": [p.nbytes for p in parts]}), parts)
 
 
 def unpack(data: Any, limits: Limits | None = LIMITS) -> Message:
@@ -178,51 +175,9 @@ def unpack(data: Any, limits: Limits | None = LIMITS) -> Message:
     Raises:
         WireError: It is no message, is damaged, or is beyond a limit.
     """
-    header, rest = _split(data, limits)
+    header, rest = split(data, limits)
     found = read_header(header, limits)
-    return Message(found, _cut(rest, _sizes(found, rest.nbytes)))
-
-
-def _split(data: Any, limits: Limits | None) -> tuple[bytes, memoryview]:
-    """Return a message's header and what is behind it."""
-    view = memoryview(data).cast("B")
-    if limits is not None and limits.bytes is not None and view.nbytes > limits.bytes:
-        raise WireError(
-            f"a message has {view.nbytes:,} bytes, but at most {limits.bytes:,} are read",
-            hint="send less in one message, or let the attachments travel beside it",
-        )
-    if view[: len(MAGIC)] != MAGIC or view.nbytes < _START:
-        raise WireError(
-            "this is no message of Petal",
-            hint="a program of its own that speaks plain JSON takes `protocol: json` on its `execution` block",
-        )
-    end = _START + int.from_bytes(view[len(MAGIC) : _START], "big")
-    if end > view.nbytes:
-        raise WireError("a message ends in the middle of its header", hint=_TORN)
-    return bytes(view[_START:end]), view[end:]
-
-
-_TORN = "the connection may have been cut, or the bytes changed on their way"
-
-
-def _sizes(header: Mapping[str, Any], there: int) -> list[int]:
-    """Return the sizes of the attachments, which must be exactly what is there."""
-    sizes = header.get("parts", [])
-    if type(sizes) is not list or not all(type(s) is int and s >= 0 for s in sizes):
-        raise WireError("a message does not say how long its attachments are", hint=_TORN)
-    if sum(sizes) != there:
-        raise WireError(
-            f"a message should have {sum(sizes):,} bytes of attachments, but has {there:,}", hint=_TORN
-        )
-    return sizes
-
-
-def _cut(view: memoryview, sizes: Sequence[int]) -> list[memoryview]:
-    parts, at = [], 0
-    for size in sizes:
-        parts.append(view[at : at + size])
-        at += size
-    return parts
+    return Message(found, cut(rest, sizes_of(found, rest.nbytes)))
 
 
 def read_header(data: Any, limits: Limits | None = LIMITS) -> dict[str, Any]:
@@ -234,9 +189,9 @@ def read_header(data: Any, limits: Limits | None = LIMITS) -> dict[str, Any]:
     try:
         found = decode_json(bytes(data), limits, "the header")
     except (ValueError, RecursionError) as error:
-        raise WireError(f"a message's header is not JSON: {error}", hint=_TORN) from None
+        raise WireError(f"a message's header is not JSON: {error}", hint=TORN) from None
     if type(found) is not dict:
-        raise WireError("a message's header is no JSON object", hint=_TORN)
+        raise WireError("a message's header is no JSON object", hint=TORN)
     return found
 
 
@@ -303,7 +258,7 @@ def from_text(found: Mapping[str, Any], limits: Limits | None = LIMITS) -> bytes
             raise WireError(f"a message's attachments have more than {limits.bytes:,} bytes")
         parts = [base64.b64decode(text, validate=True) for text in texts]
     except (TypeError, ValueError, AttributeError, binascii.Error):
-        raise WireError("a message's attachments are not base64", hint=_TORN) from None
+        raise WireError("a message's attachments are not base64", hint=TORN) from None
     return parts[0] if "sealed" in found else pack(found, parts)
 
 
@@ -320,14 +275,17 @@ class Outgoing:
         spool: Takes the attachments.
         header: The header, once it is written.
         asked: Seals it, and opens the reply, where it leaves as one piece; None where there is no keyring.
+        run: The run that it is of, by which what lies in a store is known to be its own.
     """
 
-    __slots__ = ("asked", "header", "spool")
+    __slots__ = ("_claim", "asked", "header", "run", "spool")
 
     def __init__(self, folder: str | None = None) -> None:
         self.spool = Spool(folder)
         self.header = b""
         self.asked: Asked | None = None
+        self.run = ""
+        self._claim = b""
 
     def write(self, header: Mapping[str, Any]) -> None:
         """Set the header, when all attachments are there: their sizes are added as ``parts``."""
@@ -349,19 +307,45 @@ class Outgoing:
         """The file that holds the attachments one after the other, where they are in one."""
         return self.spool.path
 
-    def packed(self) -> bytes:
-        """Return all of it as one piece."""
-        data = _joined(self.header, self.spool.parts)
-        return data if self.asked is None else self.asked.sealed(data)
+    def packed(self, limit: int | None = None, claims: ClaimCheck | None = None) -> bytes:
+        """Return all of it as one piece; where that is too large and there are claims, what says where it lies.
 
-    def answered(self, data: Any, output: str = "") -> Incoming:
+        Raises:
+            RemoteError: It is too large, or it cannot be put where it is to lie.
+        """
+        if limit is None or len(self.header) + sum(self.spool.sizes) <= limit:
+            data = self._sealed(joined(self.header, self.spool.parts))
+            if limit is None or len(data) <= limit:
+                return data
+        if claims is None:
+            raise too_large(len(self.header) + sum(self.spool.sizes), limit, _REMEDY)
+        self._claim = claims.put(joined(self.header, self.spool.parts), "in", self.run)
+        data = self._sealed(joined(self._claim))
+        if len(data) > limit:
+            raise too_large(len(data), limit, "the limit is too small for any message")
+        return data
+
+    def answered(self, data: Any, output: str = "", claims: ClaimCheck | None = None) -> Incoming:
         """Return the reply that came as one piece, after :meth:`packed`: verified first, then taken apart.
 
         Raises:
             SignatureError: It is not sealed as the reply to this message.
             WireError: It is damaged, or beyond a limit.
+            ClaimLost: It lies elsewhere, and cannot be had there.
         """
-        return Incoming.of(data if self.asked is None else self.asked.opened(data), LIMITS, output)
+        found, claim = data if self.asked is None else self.asked.opened(data), b""
+        header, _ = split(found, LIMITS)
+        if header.startswith(CLAIM):
+            if claims is None:
+                raise WireError("the reply lies in a store, and none is named here", hint=_REMEDY)
+            found, claim = claims.get(header, "out", self.run), header
+        reply = Incoming.of(found, CLAIMED if claim else LIMITS, output)
+        if claims is not None and (claim or self._claim):
+            claims.settle(self._claim, claim)
+        return reply
+
+    def _sealed(self, data: bytes) -> bytes:
+        return data if self.asked is None else self.asked.sealed(data)
 
     def close(self) -> None:
         """Remove its file, if it has one."""
@@ -394,5 +378,5 @@ class Incoming(Struct, frozen=True):
         Raises:
             WireError: It is no message, is damaged, or is beyond a limit.
         """
-        header, rest = _split(data, limits)
-        return cls(header, _cut(rest, _sizes(read_header(header, limits), rest.nbytes)), output)
+        header, rest = split(data, limits)
+        return cls(header, cut(rest, sizes_of(read_header(header, limits), rest.nbytes)), output)

@@ -111,13 +111,15 @@ class Caching:
                 chain.making.close()
             if status is Status.SUCCEEDED and chain.uncoded is not None:
                 _warn(node.id, f"its output is used but not cached: {chain.uncoded}")
-            if status is Status.SUCCEEDED and chain.artifact is not None:
+            if status is Status.SUCCEEDED and chain.artifact is not None and not _is_secret(chain, node.id):
                 self._keep(chain, index, asked, chain.artifact)
             return status, None
 
     def keep(self, chain: Chain, index: int) -> None:
         """Store what a node gave that must not run twice, for who resumes the run (S9.3); it is of no use to others."""
         state, node = chain.state, chain.state.plan.nodes[index]
+        if _is_secret(chain, node.id):
+            return
         output, value = state.specs[index].outputs[0], chain.state.values[index]
         making = Making(self._cache.folder, output.annotation, state.units.seen[index], codecs=self._codecs)
         try:
@@ -134,7 +136,8 @@ class Caching:
             making.close()
         about = {"pipeline": state.plan.name, "node": node.id, "operator": node.operator}
         key = key_of({"run": state.run_id, "node": node.id})
-        if self._cache.put(key, artifact, about=about, durable=True) and self.stored is not None:
+        kept = self._cache.put(key, artifact, about=about, durable=True, shares=False)
+        if kept and self.stored is not None:
             self.stored(index, key, artifact)
         artifact.close()
 
@@ -226,6 +229,13 @@ def _digest_of_output(state: RunState, binding: FromNode, codecs: Codecs | None)
     if isinstance(value, Collected):
         return digest_of(value.pieces(), annotation, seen, codecs)
     return digest_of([value] if seen.view.streams else value, annotation, seen, codecs)
+
+
+def _is_secret(chain: Chain, node: str) -> bool:
+    """Whether an output holds secrets that a worker knows, but nobody here; say so, for it is not cached then."""
+    for name in chain.unhidden[:1]:
+        _warn(node, f"its output holds the secret `{name}`, so it is not cached")
+    return bool(chain.unhidden)
 
 
 def _warn(node: str, text: str) -> None:

@@ -63,7 +63,6 @@ class Chain:
         self.state = state
         self.attempt = attempt
         self.place = place
-        #: Whether the output of a held node came from the cache.
         #: Writes the output of a held node that is to be kept, and what it has written.
         self.making: Making | None = None
         self.artifact: Artifact | None = None
@@ -103,6 +102,11 @@ class Chain:
         if interrupt is not None:
             raise interrupt
         return statuses
+
+    @property
+    def unhidden(self) -> list[str]:
+        """Secrets that members gave from elsewhere, and that nothing here can tell from other text."""
+        return [name for _, call in self._calls for name in getattr(call, "unhidden", ())]
 
     # -- one member -------------------------------------------------------------------------------------------
 
@@ -406,9 +410,7 @@ class Chain:
         for stream in reversed(list(self._streams.values())):
             try:
                 stream.close()
-            except (Broken, Stopped):
-                continue
-            except Exception:
+            except (Broken, Stopped, Exception):
                 continue  # noted by its watch
         for index, call in self._calls:
             try:

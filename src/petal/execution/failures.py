@@ -41,7 +41,7 @@ def node_failed(
         traceback=redact(shown),
         node=node.id,
         attempt=attempt,
-        hint=error.hint if isinstance(error, PetalError) else None,
+        hint=redact(error.hint) if isinstance(error, PetalError) and error.hint else None,
         code=error.code if isinstance(error, PetalError) and is_own else None,
         params=_params(node, spec),
     )

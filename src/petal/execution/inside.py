@@ -17,6 +17,7 @@ from petal.code.reference import resolve
 from petal.code.source import project_path
 from petal.data.codecs import Codecs
 from petal.data.files import Outputs
+from petal.data.filesystems import UNTOLD, bringing
 from petal.data.handed import hand_over, let_go
 from petal.data.values import decode_port, encode_port
 from petal.data.wire import Outgoing
@@ -26,11 +27,12 @@ from petal.execution.options import Options
 from petal.execution.result import NodeResult
 from petal.planning.stages import find_stages
 from petal.running.brought import Brought, brought
-from petal.running.secrets import resolving
+from petal.running.secrets import resolving, secrets_in
 from petal.spec.operator import OperatorSpec, adapted
 from petal.spec.pipeline import MISSING
 from petal.spec.plan import Constant, FromNode, Given, Plan, PlanNode, Resolved, output_view
 from petal.spec.policy import Batch, Effects, Execution
+from petal.spec.redaction import hides, redact
 from petal.spec.signature import describe
 from petal.spec.views import Seen, View
 
@@ -55,6 +57,7 @@ def handle(
                 stack.enter_context(project_path(place))
             plugins = brought(request["group"]["plugins"])
             stack.enter_context(resolving(plugins.resolve))
+            stack.enter_context(bringing(plugins.filesystem, UNTOLD))
             return _run(request, parts, folder, emit, plugins)
     except Exception as error:
         return _refused(error, folder)
@@ -110,6 +113,7 @@ def _run(
             "results": {name: _record(found) for name, found in result.nodes.items()},
             "files": files,
             "values": values,
+            "secrets": secrets_in([msgspec.json.encode(values), *message.spool.parts]) if hides() else [],
         }
     )
     return message.header, message.spool
@@ -124,10 +128,10 @@ def _refused(error: Exception, folder: str) -> tuple[bytes, Any]:
             "petal": 1,
             "status": "error",
             "error": {
-                "message": error.message if isinstance(error, PetalError) else str(error),
+                "message": redact(error.message if isinstance(error, PetalError) else str(error)),
                 "type": "" if ours else type(error).__name__,
                 "kind": "user" if ours else "infrastructure",
-                "traceback": "" if ours else "".join(traceback.format_exception(error)).rstrip(),
+                "traceback": "" if ours else redact("".join(traceback.format_exception(error)).rstrip()),
                 "hint": error.hint if isinstance(error, PetalError) else None,
                 "code": error.code if isinstance(error, PetalError) else None,
             },

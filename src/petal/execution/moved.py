@@ -11,20 +11,23 @@ from typing import Any
 import msgspec
 
 from petal.code.loader import reference
-from petal.data.files import Handed, Outputs
+from petal.data.files import Outputs
+from petal.data.handed import handed_over
 from petal.data.values import decode_port, encode_port
 from petal.data.wire import Outgoing
 from petal.errors import NodeFailed, PetalError, TaskLost
 from petal.execution.failures import cut_short, node_failed
-from petal.execution.remote import Sessions, answer_of, error_of, opened, tell, timed_out
+from petal.execution.remote import Sessions, answer_of, error_of, opened, tell, timed_out, unhidden
 from petal.execution.result import NodeResult
 from petal.execution.state import Collected, Listed, RunState
 from petal.interfaces.backend import Reply, Task
+from petal.running.secrets import hide_own
 from petal.running.watch import Stopped, Unbegun
 from petal.spec.event import NodeFinished, NodeStarted, Status
 from petal.spec.pipeline import MISSING
 from petal.spec.plan import Constant, FromNode, Moved
 from petal.spec.policy import Effects
+from petal.spec.redaction import redact
 from petal.spec.views import Seen, View
 
 _VALUE = Seen(View.VALUE)
@@ -68,6 +71,7 @@ class Group:
         """Run it, publish what its nodes wrote, put its values where others find them, and say how each ended."""
         try:
             header, reply = self._ask()
+            unhidden(header)
             results = {self._ids[name]: result_of(found) for name, found in header["results"].items()}
             self._publish(header["files"], results)
             self._take(header["values"], reply, results)
@@ -158,6 +162,7 @@ class Group:
 
     def _request(self, message: Outgoing) -> dict[str, Any]:
         state, plan = self._state, self._state.plan
+        hide_own([plan.nodes[i].params for i in self._moved.nodes])
         place = {i: k for k, i in enumerate(self._moved.nodes)}
         nodes, operators = [], {}
         for i in self._moved.nodes:
@@ -248,7 +253,7 @@ class Group:
                 state.run_id, partial(state.claim, name), run=state.run_id, describe=state.describe
             )
             try:
-                outputs.adopt([Handed(*pair) for pair in pairs])
+                outputs.adopt(handed_over(pairs, shares_files=True))
                 if state.stop:
                     outputs.abort()
                     cut = self._cut(index)
@@ -257,9 +262,11 @@ class Group:
                     )
                 else:
                     state.publish(name, outputs)
-            except PetalError as error:
+            except (PetalError, OSError) as error:
                 outputs.abort()
-                failed = NodeFailed(error.message, node=name, attempt=1, hint=error.hint, code=error.code)
+                hint, code = getattr(error, "hint", None), getattr(error, "code", None)
+                message = error.message if isinstance(error, PetalError) else str(error)
+                failed = NodeFailed(redact(message), node=name, attempt=1, hint=hint, code=code)
                 results[index] = msgspec.structs.replace(results[index], status=Status.FAILED, error=failed)
 
     def _take(self, values: dict[str, Any], reply: Reply, results: dict[int, NodeResult]) -> None:
@@ -283,7 +290,7 @@ class Group:
         culprit = self._late if self._late is not None else nodes[0]
         tell(getattr(error, "output", ""), (), state.plan.nodes[culprit].id)
         failed = NodeFailed(
-            error.message,
+            redact(error.message),
             kind=getattr(error, "kind", "infrastructure"),
             node=state.plan.nodes[culprit].id,
             attempt=1,
@@ -316,9 +323,9 @@ def result_of(found: dict[str, Any]) -> NodeResult:
         return result
     made = error_of(error)
     failed = NodeFailed(
-        made.message,
+        redact(made.message),
         kind=error["kind"],
-        traceback=error["traceback"],
+        traceback=redact(error["traceback"]),
         params=error["params"],
         node=error["node"],
         attempt=error["attempt"],

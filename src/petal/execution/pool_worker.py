@@ -25,6 +25,8 @@ from petal.execution.pool_frames import (
     frame,
     send,
 )
+from petal.spec.redaction import redact
+from petal.spec.veil import veil_standard_streams
 
 #: How often it is looked whether there is another task already: to sleep and be woken takes longer than a short task.
 _SPINS = 100
@@ -81,7 +83,7 @@ class Worker:
 
     def last_words(self, error: BaseException) -> None:
         """Say by which exception this process ends."""
-        text = f"{type(error).__name__}: {error}"[:1_000].encode(errors="replace")
+        text = redact(f"{type(error).__name__}: {error}")[:1_000].encode(errors="replace")
         self._send(frame(LAST_WORDS, text, number=isinstance(error, MemoryError)))
 
     def _next(self) -> Frame | None:
@@ -140,6 +142,7 @@ def _opened(attachments: Attachments, parts: Sequence[memoryview], folder: str) 
 def run(sock: socket.socket, handler: str, folder: str, measures: bool) -> int:
     """Be a worker until the driver has no more tasks, and return the exit code."""
     worker = Worker(sock, folder, measures)
+    veil_standard_streams()
     try:
         module, _, name = handler.partition(":")
         worker.serve(getattr(importlib.import_module(module), name))

@@ -16,16 +16,25 @@ import msgspec
 
 from petal.code.loader import is_importable, reference
 from petal.data.adapted import references_to
-from petal.data.files import Handed, Outputs
+from petal.data.files import Outputs
+from petal.data.handed import handed_over
 from petal.data.values import decode_port, encode_port
 from petal.data.wire import LIMITS, Limits, Outgoing, read_header
-from petal.errors import EnvironmentNotReady, PetalError, RemoteError, TaskLost, TimedOut, WireError
+from petal.errors import (
+    EnvironmentNotReady,
+    PetalError,
+    RemoteError,
+    TaskLost,
+    TimedOut,
+    WireError,
+    WorkerDied,
+)
 from petal.interfaces.backend import BackendSession, Capabilities, Payload, Reply, Task
 from petal.interfaces.source import Operator
 from petal.planning.moving import backend_of
 from petal.running.call import plain_result
 from petal.running.loop import LoopThread
-from petal.running.secrets import reveal, schemes_in
+from petal.running.secrets import hide_own, is_hidden, reveal, schemes_in
 from petal.running.watch import Stopped, Unbegun
 from petal.spec.context import Context
 from petal.spec.logs import logger
@@ -33,6 +42,7 @@ from petal.spec.operator import OperatorSpec
 from petal.spec.plan import Plan, PlanNode
 from petal.spec.policy import duration_text
 from petal.spec.redaction import redact
+from petal.spec.url import schemes_in as url_schemes_in
 from petal.spec.views import Seen, View
 
 if TYPE_CHECKING:
@@ -40,8 +50,11 @@ if TYPE_CHECKING:
     from petal.data.signing import Keyring
     from petal.execution.process import ProcessSession
     from petal.interfaces.codec import Codec
+    from petal.interfaces.filesystem import FileSystem
 
 _VALUE = Seen(View.VALUE)
+#: Errors of Petal's own that leave open what a task has done, by the names that they have in a reply.
+_LOST: dict[str, type[TaskLost]] = {kind.__name__: kind for kind in (TaskLost, TimedOut, WorkerDied)}
 #: Seconds between two looks at the stop flag while a reply is awaited.
 _PATIENCE = 0.1
 
@@ -59,6 +72,10 @@ class Opener(Protocol):
 
     def resolvers(self, schemes: Iterable[str]) -> Mapping[str, Callable[[str], str]]:
         """Return what resolves secrets: of these schemes, and of whatever the pipeline names."""
+        ...
+
+    def filesystems(self, schemes: Iterable[str]) -> Mapping[str, Callable[[], FileSystem]]:
+        """Return what opens URLs: of these schemes, and of whatever the pipeline names."""
         ...
 
 
@@ -88,6 +105,7 @@ class Sessions:
         self.folder = folder
         self.folders = tuple(folders)
         self.base = base
+        self._codes: dict[int, dict[str, Any]] = {}
 
     @cached_property
     def codecs(self) -> Codecs | None:
@@ -99,22 +117,31 @@ class Sessions:
 
         return Codecs(found)
 
+    def code(self, target: Any) -> dict[str, Any]:
+        """Return the fingerprint of an operator of the run, with which a worker compares its own; taken once."""
+        found = self._codes.get(id(target))
+        if found is None:
+            from petal.code.fingerprint import fingerprint
+
+            taken = fingerprint(target)
+            found = self._codes[id(target)] = {"digest": taken.digest, "parts": taken.parts}
+        return found
+
     def plugins(self, specs: Iterable[OperatorSpec], params: Any) -> dict[str, Any]:
         """Say what a worker loads of plugins, by where it finds that: nothing else of them is loaded there (S6.4).
 
         Args:
             specs: The operators that are to be called.
-            params: Their parameters, in which secrets may be asked for.
+            params: Their parameters, in which secrets may be asked for, and files named by URLs.
         """
-        resolvers = self._opener.resolvers(schemes_in(params)) if self._opener is not None else {}
+        opener = self._opener
+        resolvers = opener.resolvers(schemes_in(params)) if opener is not None else {}
+        filesystems = opener.filesystems(url_schemes_in(params)) if opener is not None else {}
         found = {
             "adapters": references_to(specs),
             "codecs": self.codecs.references() if self.codecs is not None else [],
-            "resolvers": {
-                scheme: msgspec.to_builtins(reference(resolver))
-                for scheme, resolver in resolvers.items()
-                if is_importable(resolver) is None
-            },
+            "resolvers": _references(resolvers),
+            "filesystems": _references(filesystems),
         }
         return {kind: those for kind, those in found.items() if those}
 
@@ -139,6 +166,15 @@ class Sessions:
             found, self._open = list(self._open.values()), {}
         for session in found:
             session.close(grace)
+
+
+def _references(functions: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
+    """Say where a worker finds functions, as far as it can."""
+    return {
+        name: msgspec.to_builtins(reference(found))
+        for name, found in functions.items()
+        if is_importable(found) is None
+    }
 
 
 class RemoteCall:
@@ -172,6 +208,7 @@ class RemoteCall:
         self._backend = backend_of(node, place)
         self._settings = execution.settings
         self._revealed: dict[str, Any] = reveal(execution.settings)
+        hide_own(node.params)
         self._pipeline = plan.name
         self._node = node
         self._spec = spec
@@ -185,6 +222,8 @@ class RemoteCall:
         self._plugins = {} if self._speaks_json else sessions.plugins([spec], node.params)
         self._outputs = outputs
         self._stop = stop
+        #: Secrets that what came back holds, and that only the worker can tell from other text.
+        self.unhidden: list[str] = []
 
     def __call__(self, inputs: Mapping[str, Any], context: Context) -> Any:
         """Send a task, wait for its reply, and return the output as the operator would have.
@@ -204,6 +243,7 @@ class RemoteCall:
             tell(reply.output, (), self._node.id)
             return output_of(reply, self._spec)
         with Outgoing(self._sessions.folder) as message:
+            message.run = context.run_id
             self._write(message, inputs, context, session.capabilities)
             ring = self._sessions.ring
             if ring is not None:
@@ -224,8 +264,12 @@ class RemoteCall:
         """Return the output that a worker replied with, and take over the files that it wrote."""
         limits = None if where.shares_files else LIMITS
         header = opened(reply, self._node.id, limits)
+        self.unhidden += unhidden(header)
         if self._outputs is not None and header.get("files"):
-            self._outputs.adopt([Handed(*pair) for pair in header["files"]])
+            schemes = self._plugins.get("filesystems", {})
+            self._outputs.adopt(
+                handed_over(header["files"], shares_files=where.shares_files, schemes=schemes)
+            )
         if not self._spec.outputs:
             return None
         output = self._spec.outputs[0]
@@ -268,15 +312,6 @@ class RemoteCall:
         if self._loop is not None:
             self._loop.close()
 
-    def _code(self) -> dict[str, Any]:
-        """Return the fingerprint of the operator, with which a worker compares its own."""
-        if self._fingerprint is None:
-            from petal.code.fingerprint import fingerprint
-
-            found = fingerprint(self._target)
-            self._fingerprint = {"digest": found.digest, "parts": found.parts}
-        return self._fingerprint
-
     def _write(
         self, message: Outgoing, inputs: Mapping[str, Any], context: Context, where: Capabilities
     ) -> None:
@@ -304,29 +339,29 @@ class RemoteCall:
             for param in spec.params
             if param.name in node.params
         }
-        message.write(
-            {
-                "petal": 1,
-                "operator_id": node.id,
-                "type": spec.name,
-                "reference": self._reference,
-                "folders": self._sessions.folders,
-                "base": None if where.shares_files else self._sessions.base,
-                "params": params,
-                "inputs": given,
-                "run": context.run_id,
-                "attempt": context.attempt,
-                "key": context.idempotency_key,
-                "deadline": self._timeout,
-                "pipeline": self._pipeline,
-                "columns": node.columns,
-                "cwd": os.getcwd() if where.shares_files else None,
-                "outputs": f"{context.run_id}-{context.attempt}" if where.shares_files else None,
-                "code": None if where.has_code else self._code(),
-                "trace": context.trace,
-                "plugins": self._plugins,
-            }
-        )
+        message.write(self._header(context, where) | {"params": params, "inputs": given})
+
+    def _header(self, context: Context, where: Capabilities) -> dict[str, Any]:
+        """Say what is asked for, but with what it is to be done."""
+        return {
+            "petal": 1,
+            "operator_id": self._node.id,
+            "type": self._spec.name,
+            "reference": self._reference,
+            "folders": self._sessions.folders,
+            "base": None if where.shares_files else self._sessions.base,
+            "run": context.run_id,
+            "attempt": context.attempt,
+            "key": context.idempotency_key,
+            "deadline": self._timeout,
+            "pipeline": self._pipeline,
+            "columns": self._node.columns,
+            "cwd": os.getcwd() if where.shares_files else None,
+            "outputs": f"{context.run_id}-{context.attempt}" if where.shares_files else None,
+            "code": None if where.has_code else self._sessions.code(self._target),
+            "trace": context.trace,
+            "plugins": self._plugins,
+        }
 
 
 @contextmanager
@@ -402,6 +437,11 @@ def opened(reply: Reply, node: str, limits: Limits | None = None) -> dict[str, A
     return header
 
 
+def unhidden(header: Mapping[str, Any]) -> list[str]:
+    """Hide the secrets that a worker has found in what it gave, and return the references of those that cannot be."""
+    return [name for name in header.get("secrets") or () if not is_hidden(str(name))]
+
+
 def tell(output: str, logs: Sequence[Any], node: str) -> None:
     """Log what a task logged, and what it printed line by line."""
     if not output and not logs:
@@ -411,17 +451,24 @@ def tell(output: str, logs: Sequence[Any], node: str) -> None:
         record = log.makeRecord(name, level, "", 0, "%s", (message,), None, extra={"node": node})
         record.created = at
         logger(name).handle(record)
-    for line in output.splitlines():
-        log.info("%s", redact(line), extra={"node": node})
+    for line in redact(output).splitlines():
+        log.info("%s", line, extra={"node": node})
 
 
 def error_of(found: Mapping[str, Any]) -> PetalError:
-    """Make an error of one that came as data; its type is a text and stays one."""
+    """Make an error of one that came as data; its type is a text and stays one.
+
+    A worker that says of a task itself that it was lost, or stopped, is taken at its word: what it did is not known.
+    """
+    kind, bases = str(found.get("kind", "user")), tuple(map(str, found.get("bases", ())))
+    lost = _LOST.get(bases[0]) if bases and not found.get("type") else None
+    if lost is not None:
+        return lost(str(found.get("message", "")), kind=kind, hint=found.get("hint"), code=found.get("code"))
     return RemoteError(
         str(found.get("message", "")),
         type=str(found.get("type", "")),
-        bases=tuple(map(str, found.get("bases", ()))),
-        kind=str(found.get("kind", "user")),
+        bases=bases,
+        kind=kind,
         traceback=str(found.get("traceback", "")),
         hint=found.get("hint"),
         code=found.get("code"),

@@ -10,6 +10,8 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from petal.interfaces.claims import ClaimCheck
+
 
 class Capabilities(Struct, frozen=True, kw_only=True):
     """What a backend can do, as data that the planner looks at before the run.
@@ -18,7 +20,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
         kills: Whether a task whose time is over, or that is cancelled, is really stopped.
         shares_files: Whether its tasks see the driver's file system under the same paths.
         has_code: Whether the pipeline's own Python files are there already, so that nothing must be shipped.
-        limit: Bytes that one message may have, or None.
+        limit: Bytes that one message may have, or None; larger ones go by claim check where the backend is told of a place.
         protocols: What its tasks may speak: ``petal``, and ``json`` where it takes plain JSON to programs (S6.3).
     """
 
@@ -71,15 +73,29 @@ class Payload(Protocol):
         """The file that holds the attachments one after the other, where they are in one."""
         ...
 
-    def packed(self) -> bytes:
-        """Return all of it as one piece, for a backend that knows bytes only; sealed where there is a keyring."""
+    def packed(self, limit: int | None = None, claims: ClaimCheck | None = None) -> bytes:
+        """Return all of it as one piece, for a backend that knows bytes only; sealed where there is a keyring.
+
+        Args:
+            limit: Bytes that the transport carries, or None.
+            claims: Where it is put if it has more: then what is returned says where it lies.
+
+        Raises:
+            RemoteError: It is too large, or cannot be put there; nothing was sent.
+        """
         ...
 
-    def answered(self, data: Any, output: str = "") -> Reply:
+    def answered(self, data: Any, output: str = "", claims: ClaimCheck | None = None) -> Reply:
         """Return the reply that came as one piece; where there is a keyring, its seal is verified first.
+
+        Args:
+            data: What came.
+            output: What the task printed, where that came another way.
+            claims: Where the reply is taken from, if what came says that it lies there.
 
         Raises:
             WireError: It is damaged, too large, or not sealed as it must be.
+            ClaimLost: It lies in a store, and cannot be had there.
         """
         ...
 

@@ -43,6 +43,10 @@ class Store(Protocol):
         """
         ...
 
+    def has(self, key: str) -> bool:
+        """Say whether there is a value, without reading it."""
+        ...
+
     def put(self, key: str, source: bytes | Path, *, ttl: float | None = None, durable: bool = False) -> bool:
         """Keep a value, in place of the one that was there.
 
@@ -75,4 +79,18 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of what it holds open; twice is once."""
+        ...
+
+
+class AddingStore(Store, Protocol):
+    """A store that can tell who was first: of several that add a value under one key, one succeeds."""
+
+    def add(self, key: str, data: bytes, *, ttl: float | None = None) -> bool:
+        """Keep a value where there is none; False, and nothing is changed, where there is one.
+
+        Args:
+            key: The key.
+            data: The value.
+            ttl: Seconds after which the value may be dropped.
+        """
         ...

@@ -15,8 +15,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO, Any, Literal, NamedTuple, TypeVar, cast
 
-from petal import DataError, RowError
-from petal.library.paths import STANDARD, closed, unreadable
+from petal import URL, DataError, RowError
+from petal.library.paths import STANDARD, File, asked, closed, local, unreadable
 
 #: Bytes read at a time; a block is longer where its last line is, and shorter at the end.
 BLOCK = 6 << 20
@@ -35,14 +35,14 @@ Errors = Literal["strict", "replace"]
 T = TypeVar("T")
 
 
-def blocks(path: Path, errors: Errors = "strict", *, eager: bool = False, growth: int = 1) -> Iterator[bytes]:
+def blocks(path: File, errors: Errors = "strict", *, eager: bool = False, growth: int = 1) -> Iterator[bytes]:
     """Yield a file's bytes in blocks that end with a line, without a leading byte order mark.
 
     A regular file is read up to the size it had when it was opened. What begins as gzip or zstd does is
     decompressed on the way; of a zstd file, which Polars decompresses, every line ends with ``\n``.
 
     Args:
-        path: The file; ``-`` is standard input.
+        path: The file, which may be named by a URL; ``-`` is standard input.
         errors: ``replace`` puts U+FFFD in the place of bytes that are not UTF-8; ``strict`` leaves them to
             whoever parses the block, see :func:`not_utf8`.
         eager: Whether what a slow feed has brought so far is handed on; else every block is full, so that the
@@ -51,6 +51,7 @@ def blocks(path: Path, errors: Errors = "strict", *, eager: bool = False, growth
 
     Raises:
         DataError: The file cannot be read, or what is compressed in it is damaged.
+        OSError: A URL cannot be read now; trying again may help.
     """
     found = _raw(path, eager, growth)
     try:
@@ -75,10 +76,10 @@ class LinesBefore:
         errors: How its :func:`blocks` are read.
     """
 
-    def __init__(self, path: Path, errors: Errors) -> None:
+    def __init__(self, path: File, errors: Errors) -> None:
         self._path = path
         self._errors = errors
-        self._stays = path != STANDARD and path.is_file()
+        self._stays = isinstance(path, Path) and path != STANDARD and path.is_file()
         self._passed = 0
         self._lines = 0
 
@@ -101,8 +102,10 @@ class LinesBefore:
         return lines
 
 
-def is_large(path: Path) -> bool:
-    """Whether a file is regular and has more than one block."""
+def is_large(path: File) -> bool:
+    """Whether a file is regular and has more than one block; one that comes over a network is taken to have."""
+    if isinstance(path, URL):
+        return True
     try:
         found = path.stat()
     except OSError:
@@ -163,7 +166,7 @@ def _make(items: Generator[Any, None, None], asked: SimpleQueue[bool], made: Sim
     made.put(_Made(None, error, True))
 
 
-def not_utf8(data: bytes, path: Path, lines_before: int) -> RowError | None:
+def not_utf8(data: bytes, path: File, lines_before: int) -> RowError | None:
     """Return the error for the first line of a block that is not UTF-8, or None when all are.
 
     Args:
@@ -197,7 +200,10 @@ def _replaced(data: bytes) -> bytes:
     return data
 
 
-def _raw(path: Path, eager: bool, growth: int) -> Generator[bytes, None, None]:
+def _raw(path: File, eager: bool, growth: int) -> Generator[bytes, None, None]:
+    if isinstance(path, URL):
+        yield from ahead(_of_url(path))
+        return
     if path == STANDARD:
         if sys.stdin is None:
             raise closed()
@@ -236,6 +242,34 @@ def _of_gzip(file: IO[bytes], eager: bool) -> Generator[bytes, None, None]:
         yield from _of_stream(cast(IO[bytes], plain), eager)
 
 
+def _of_url(url: URL) -> Generator[bytes, None, None]:
+    with asked(url, lambda files: files.read(url)) as stream:
+        begun = _Begun(stream, len(_ZSTD))
+        file = cast(IO[bytes], begun)
+        if begun.start != _ZSTD:
+            yield from _of_gzip(file, False) if begun.start.startswith(_GZIP) else _of_stream(file, False)
+            return
+    with local(url) as copy:  # Polars decompresses files only
+        yield from _of_zstd(copy)
+
+
+class _Begun:
+    """A stream whose first bytes have been looked at."""
+
+    def __init__(self, file: IO[bytes], count: int) -> None:
+        self._file = file
+        self.start = b""
+        while len(self.start) < count and (more := file.read(count - len(self.start))):
+            self.start += more
+
+    def read(self, size: int = -1) -> bytes:
+        if not self.start:
+            return self._file.read(size)
+        cut = len(self.start) if size < 0 else size
+        start, self.start = self.start[:cut], self.start[cut:]
+        return start
+
+
 def _of_zstd(path: Path) -> Generator[bytes, None, None]:
     import polars as pl
 
@@ -258,7 +292,7 @@ def _of_zstd(path: Path) -> Generator[bytes, None, None]:
     yield waiting.getvalue()
 
 
-def _damaged(path: Path, form: str) -> DataError:
+def _damaged(path: File, form: str) -> DataError:
     return DataError(
         f"cannot read {str(path)!r}: its {form} data is damaged or cut short",
         hint=f"check it with `{form} -t`, or fetch it again",

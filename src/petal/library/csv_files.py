@@ -4,7 +4,6 @@ import csv
 import io
 import re
 from collections.abc import Generator, Iterable, Iterator
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import polars as pl
@@ -14,7 +13,7 @@ from petal.library.blocks import Errors, LinesBefore, ahead, blocks, is_large, n
 from petal.library.hints import hinted
 from petal.library.names import first_line, need_columns
 from petal.library.output import opened, same_columns, stored_early, writable
-from petal.library.paths import files
+from petal.library.paths import File, files
 from petal.library.types import TypeName, column_types, type_name
 
 _MISFIT = re.compile(
@@ -61,7 +60,7 @@ class _Format(NamedTuple):
 @operator
 def csv_reader(
     *,
-    file_path: Annotated[Path | list[Path], READS],
+    file_path: Annotated[File | list[File], READS],
     separator: Annotated[str, Check(_one_byte)] = ",",
     quote_char: Annotated[str, Check(_no_byte_or_one)] = '"',
     header: bool = True,
@@ -81,8 +80,9 @@ def csv_reader(
     have the same columns.
 
     Args:
-        file_path: A file, a list of files, a pattern such as `data/*.csv`, or `-` for standard input. What is
-            compressed with gzip or zstd (`.gz`, `.zst`) is decompressed.
+        file_path: A file, a list of files, a pattern such as `data/*.csv`, or `-` for standard input. A file, or a
+            pattern, may also be a URL such as `s3://bucket/key`. What is compressed with gzip or zstd (`.gz`,
+            `.zst`) is decompressed.
         separator: The character between fields.
         quote_char: The character around fields that hold a separator or newline; '' where the file quotes
             nothing.
@@ -116,7 +116,7 @@ def csv_reader(
 def csv_writer(
     records: Batches[dict[str, Any]],
     *,
-    file_path: Annotated[Path, WRITES, Check(writable)],
+    file_path: Annotated[File, WRITES, Check(writable)],
     separator: Annotated[str, Check(_one_byte)] = ",",
     header: bool = True,
     context: Context | None = None,
@@ -128,7 +128,8 @@ def csv_writer(
 
     Args:
         records: The records.
-        file_path: The file, or `-` for standard output; what goes to a name in `.gz` is compressed.
+        file_path: The file, its URL such as `s3://bucket/key`, or `-` for standard output; what goes to a name
+            in `.gz` is compressed.
         separator: The character between fields.
         header: Whether the first line names the columns.
 
@@ -159,7 +160,7 @@ def csv_writer(
 
 
 def _frames(
-    path: Path,
+    path: File,
     how: _Format,
     schema: dict[str, pl.DataType],
     columns: list[str] | None,
@@ -200,7 +201,7 @@ def _parse(
     return (query if chosen == list(schema) else query.select(chosen)).collect()
 
 
-def _fix_schema(data: bytes, path: Path, how: _Format, schema: dict[str, pl.DataType]) -> None:
+def _fix_schema(data: bytes, path: File, how: _Format, schema: dict[str, pl.DataType]) -> None:
     """Take the columns from a header; a later file must have the same ones in the same order."""
     if not schema:
         schema.update(_infer(data, how, has_header=True))
@@ -229,7 +230,7 @@ def _infer(data: bytes, how: _Format, *, has_header: bool) -> dict[str, pl.DataT
     return kinds | how.types
 
 
-def _refuse_twins(found: Iterable[str], data: bytes, path: Path, how: _Format) -> None:
+def _refuse_twins(found: Iterable[str], data: bytes, path: File, how: _Format) -> None:
     """Refuse a header with one name twice, which Polars changes without a word."""
     if not any("_duplicated_" in name for name in found):
         return
@@ -310,7 +311,7 @@ def _rows(data: bytes, how: _Format) -> Iterator[tuple[int, list[str]]]:
 
 
 def _misfit_at(
-    data: bytes, path: Path, lines: int, how: _Format, schema: dict[str, pl.DataType], column: str, text: str
+    data: bytes, path: File, lines: int, how: _Format, schema: dict[str, pl.DataType], column: str, text: str
 ) -> RowError:
     """Return the error for a number that is too large for a column of a later block."""
     at = list(schema).index(column)
@@ -324,7 +325,7 @@ def _misfit_at(
 
 
 def _explain(
-    error: Exception, data: bytes, path: Path, lines: int, how: _Format, schema: dict[str, pl.DataType]
+    error: Exception, data: bytes, path: File, lines: int, how: _Format, schema: dict[str, pl.DataType]
 ) -> DataError:
     """Say which row of a block Polars could not read."""
     if found := not_utf8(data, path, lines):

@@ -2,11 +2,11 @@
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 from petal import DataError, RowError
 from petal.library.blocks import not_utf8
+from petal.library.paths import File
 
 #: Digits of a number that an error shows.
 _DIGITS = 40
@@ -60,7 +60,7 @@ class Misfit(Exception):
         self.why = why
 
 
-def explain_array(error: Exception, data: bytes, path: Path, before: int) -> DataError:
+def explain_array(error: Exception, data: bytes, path: File, before: int) -> DataError:
     """Return the error for an array that Polars, or the schema, refuses.
 
     Args:
@@ -96,7 +96,7 @@ def explain_array(error: Exception, data: bytes, path: Path, before: int) -> Dat
     return _unlike_objects(error, values, path)
 
 
-def _unlike_objects(error: Exception, values: list[dict[str, Any]], path: Path) -> RowError:
+def _unlike_objects(error: Exception, values: list[dict[str, Any]], path: File) -> RowError:
     """Return the error for objects of which each is fine, but not beside the others."""
     hint = "make the values alike, set `types` for the field, or read only the `columns` that are needed"
     if isinstance(error, Misfit):

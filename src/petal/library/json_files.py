@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Generator, Iterator
 from itertools import chain
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import polars as pl
@@ -14,7 +13,7 @@ from petal.library.hints import hinted
 from petal.library.json_errors import AS_TEXT, SPREAD, Misfit, explain_array, is_spread, loads, too_large
 from petal.library.names import need_columns
 from petal.library.output import opened, stored_early, writable
-from petal.library.paths import files
+from petal.library.paths import File, files
 from petal.library.types import TypeName, column_types, type_name
 
 #: Rows of a batch that is cut from an array, which is read whole.
@@ -26,7 +25,7 @@ Schema = dict[str, pl.DataType]
 @operator
 def json_file_reader(
     *,
-    file_path: Annotated[Path | list[Path], READS],
+    file_path: Annotated[File | list[File], READS],
     columns: list[str] | None = None,
     types: dict[str, TypeName] | None = None,
     errors: Errors = "strict",
@@ -40,8 +39,9 @@ def json_file_reader(
     number in a text field becomes text.
 
     Args:
-        file_path: A file, a list of files, a pattern such as `events/*.jsonl`, or `-` for standard input. What
-            is compressed with gzip or zstd (`.gz`, `.zst`) is decompressed.
+        file_path: A file, a list of files, a pattern such as `events/*.jsonl`, or `-` for standard input. A file, or
+            a pattern, may also be a URL such as `s3://bucket/key`. What is compressed with gzip or zstd (`.gz`,
+            `.zst`) is decompressed.
         columns: The top-level fields to read; others are ignored, which is faster. All when left out.
         types: Types of fields that are not to be guessed: str, int, float, bool, date or datetime.
         errors: What to do with bytes that are not UTF-8: `strict` fails and names the line, `replace` puts
@@ -70,7 +70,7 @@ def json_file_reader(
 def json_file_writer(
     records: Batches[dict[str, Any]],
     *,
-    file_path: Annotated[Path, WRITES, Check(writable)],
+    file_path: Annotated[File, WRITES, Check(writable)],
     format: Literal["lines", "array"] = "lines",
     context: Context | None = None,
 ) -> None:
@@ -81,7 +81,8 @@ def json_file_writer(
 
     Args:
         records: The records.
-        file_path: The file, or `-` for standard output; what goes to a name in `.gz` is compressed.
+        file_path: The file, its URL such as `s3://bucket/key`, or `-` for standard output; what goes to a name
+            in `.gz` is compressed.
         format: `lines` for one object on each line, `array` for one array of them.
 
     Raises:
@@ -123,7 +124,7 @@ class _Reader:
         self._context = context
         self._schema: Schema | None = None
 
-    def frames(self, path: Path) -> Generator[pl.DataFrame, None, None]:
+    def frames(self, path: File) -> Generator[pl.DataFrame, None, None]:
         """Yield a file's records."""
         found = blocks(path, self._errors, growth=2)  # parsing starts threads for each block
         lines = LinesBefore(path, self._errors)
@@ -141,7 +142,7 @@ class _Reader:
                 yield self._lines(data, path, lines)
             lines.add(data)
 
-    def _lines(self, data: bytes, path: Path, before: LinesBefore) -> pl.DataFrame:
+    def _lines(self, data: bytes, path: File, before: LinesBefore) -> pl.DataFrame:
         first = self._schema is None
         try:
             if first:
@@ -154,7 +155,7 @@ class _Reader:
                 self._schema = None
             raise self._explain(error, data, path, before.count()) from None
 
-    def _array(self, data: bytes, path: Path, before: LinesBefore) -> Iterator[pl.DataFrame]:
+    def _array(self, data: bytes, path: File, before: LinesBefore) -> Iterator[pl.DataFrame]:
         if not data.strip()[1:-1].strip():
             return
         try:
@@ -188,7 +189,7 @@ class _Reader:
             if name not in self._types and not _fits(kind, fixed):
                 raise Misfit(name, f"is {type_name(kind)}, but the first rows fixed it as {type_name(fixed)}")
 
-    def _explain(self, error: Exception, data: bytes, path: Path, before: int) -> DataError:
+    def _explain(self, error: Exception, data: bytes, path: File, before: int) -> DataError:
         """Find the line that Polars, or the schema, refuses."""
         if found := not_utf8(data, path, before):
             return found

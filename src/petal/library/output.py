@@ -8,11 +8,10 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar, cast
 
 from petal import Context, DataError, OutputError, open_output
-from petal.library.paths import STANDARD
+from petal.library.paths import STANDARD, File
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,7 +23,7 @@ _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 T = TypeVar("T")
 
 
-def writable(file_path: Path) -> None:
+def writable(file_path: File) -> None:
     """Refuse a file whose name promises a compression that is not written.
 
     Raises:
@@ -38,7 +37,7 @@ def writable(file_path: Path) -> None:
 
 
 @contextlib.contextmanager
-def opened(file_path: Path, context: Context | None) -> Iterator[IO[bytes]]:
+def opened(file_path: File, context: Context | None) -> Iterator[IO[bytes]]:
     """Open a file for writing through Petal, or standard output for ``-``.
 
     What is written to a file whose name ends in ``.gz`` is compressed; the same rows give the same bytes.

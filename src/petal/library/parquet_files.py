@@ -15,7 +15,7 @@ from petal import READS, WRITES, Batches, Check, Context, DataError, operator
 from petal.library.hints import hinted
 from petal.library.names import first_line, need_columns
 from petal.library.output import opened, same_columns
-from petal.library.paths import STANDARD, files, unreadable
+from petal.library.paths import STANDARD, File, files, local, telling
 from petal.library.types import type_name
 
 #: Rows of a batch that is read.
@@ -24,12 +24,12 @@ ROWS = 65_536
 GROUP = 131_072
 
 
-def _seekable(file_path: Path | list[Path]) -> None:
+def _seekable(file_path: File | list[File]) -> None:
     if STANDARD in (file_path if isinstance(file_path, list) else [file_path]):
         raise ValueError("a Parquet file is read from its end, so it cannot come from standard input")
 
 
-def _unpacked(file_path: Path) -> None:
+def _unpacked(file_path: File) -> None:
     if file_path.suffix in (".gz", ".zst"):
         raise ValueError(
             f"{str(file_path)!r}: a Parquet file is compressed within: leave {file_path.suffix!r} out "
@@ -40,7 +40,7 @@ def _unpacked(file_path: Path) -> None:
 @operator
 def parquet_reader(
     *,
-    file_path: Annotated[Path | list[Path], READS, Check(_seekable)],
+    file_path: Annotated[File | list[File], READS, Check(_seekable)],
     columns: list[str] | None = None,
     context: Context | None = None,
 ) -> Batches[dict[str, Any]]:
@@ -50,7 +50,8 @@ def parquet_reader(
     have the same columns, of the same types.
 
     Args:
-        file_path: A file, a list of files, or a pattern such as `data/*.parquet`.
+        file_path: A file, a list of files, or a pattern such as `data/*.parquet`; each may be a URL such as
+            `s3://bucket/key`, of which a temporary copy is made.
         columns: The columns to read, in this order; all when left out.
 
     Raises:
@@ -65,25 +66,26 @@ def parquet_reader(
     """
     schema: pl.Schema | None = None
     for path in files(file_path):
-        found = _schema(path)
-        if schema is None:
-            schema = found
-            need_columns(columns or [], schema)
-            chosen = columns or hinted(context, schema) or list(schema)
-        elif found != schema:
-            raise DataError(
-                f"the columns of {str(path)!r} are {_shown(found)}; but the first file has {_shown(schema)}",
-                hint="read files with other columns by a node of their own",
-            )
-        frames: Generator[Any, None, None] = _frames(path, chosen, schema)
-        yield from frames
+        with telling(path), local(path) as place:
+            found = _schema(place, path)
+            if schema is None:
+                schema = found
+                need_columns(columns or [], schema)
+                chosen = columns or hinted(context, schema) or list(schema)
+            elif found != schema:
+                raise DataError(
+                    f"the columns of {str(path)!r} are {_shown(found)}; but the first file has {_shown(schema)}",
+                    hint="read files with other columns by a node of their own",
+                )
+            frames: Generator[Any, None, None] = _frames(place, path, chosen, schema)
+            yield from frames
 
 
 @operator(effects="idempotent", rowwise=False)
 def parquet_writer(
     records: Batches[dict[str, Any]],
     *,
-    file_path: Annotated[Path, WRITES, Check(_unpacked)],
+    file_path: Annotated[File, WRITES, Check(_unpacked)],
     compression: Literal["zstd", "snappy", "lz4", "gzip", "uncompressed"] = "zstd",
     context: Context | None = None,
 ) -> None:
@@ -94,7 +96,7 @@ def parquet_writer(
 
     Args:
         records: The records.
-        file_path: The file, or `-` for standard output.
+        file_path: The file, its URL such as `s3://bucket/key`, or `-` for standard output.
         compression: How the columns are compressed.
 
     Raises:
@@ -150,18 +152,18 @@ class _Target:
             raise
 
 
-def _schema(path: Path) -> pl.Schema:
+def _schema(place: Path, path: File) -> pl.Schema:
     try:
-        with open(path, "rb"):
-            return pl.scan_parquet(path, glob=False).collect_schema()
-    except OSError as error:
-        raise unreadable(path, error) from error
+        with open(place, "rb"):
+            return pl.scan_parquet(place, glob=False).collect_schema()
     except pl.exceptions.PolarsError as error:
         raise _damaged(path, error) from None
 
 
-def _frames(path: Path, chosen: list[str], schema: pl.Schema) -> Generator[pl.DataFrame, None, None]:
-    query = pl.scan_parquet(path, glob=False).select(chosen)
+def _frames(
+    place: Path, path: File, chosen: list[str], schema: pl.Schema
+) -> Generator[pl.DataFrame, None, None]:
+    query = pl.scan_parquet(place, glob=False).select(chosen)
     none = True
     try:
         for frame in query.collect_batches(maintain_order=True):
@@ -173,7 +175,7 @@ def _frames(path: Path, chosen: list[str], schema: pl.Schema) -> Generator[pl.Da
         yield pl.DataFrame(schema={name: schema[name] for name in chosen})
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
+def _damaged(path: File, error: Exception) -> DataError:
     return DataError(
         f"cannot read {str(path)!r} as Parquet: {first_line(error)}",
         hint="check that the file is complete, and that it is a Parquet file",

@@ -1,20 +1,19 @@
 """Text files: lines in, lines out (the rules of text are S3.6)."""
 
 from collections.abc import Generator
-from pathlib import Path
 from typing import Annotated, Any, cast
 
 from petal import LISTS, READS, WRITES, Batches, Check, Context, DataError, RowError, operator
 from petal.library.blocks import Errors, ahead, blocks, is_large, not_utf8
 from petal.library.output import opened, stored_early, writable
-from petal.library.paths import files
+from petal.library.paths import File, files
 
 #: Bytes of a file's first block up to which its lines are a list: no more than Polars' import takes.
 SMALL = 256 << 10
 
 
 @operator
-def file_reader(*, file_path: Annotated[Path | list[Path], READS], errors: Errors = "strict") -> Batches[str]:
+def file_reader(*, file_path: Annotated[File | list[File], READS], errors: Errors = "strict") -> Batches[str]:
     r"""Read the lines of one or several text files.
 
     A line ends at ``\n`` or ``\r\n``, which is not part of it; nothing else ends a line. The text is UTF-8.
@@ -22,8 +21,8 @@ def file_reader(*, file_path: Annotated[Path | list[Path], READS], errors: Error
 
     Args:
         file_path: A file, a list of files, a pattern such as ``logs/*.txt`` (its matches in alphabetical
-            order), or ``-`` for standard input. What is compressed with gzip or zstd (``.gz``, ``.zst``) is
-            decompressed.
+            order), or ``-`` for standard input. A file, or a pattern, may also be a URL such as
+            ``s3://bucket/key``. What is compressed with gzip or zstd (``.gz``, ``.zst``) is decompressed.
         errors: What to do with bytes that are not UTF-8: ``strict`` fails and names the line, ``replace``
             puts U+FFFD in their place.
 
@@ -47,7 +46,7 @@ def file_reader(*, file_path: Annotated[Path | list[Path], READS], errors: Error
 def file_writer(
     lines: Annotated[Batches[str], LISTS],
     *,
-    file_path: Annotated[Path, WRITES, Check(writable)],
+    file_path: Annotated[File, WRITES, Check(writable)],
     context: Context | None = None,
 ) -> None:
     r"""Write each line to a text file.
@@ -57,7 +56,8 @@ def file_writer(
 
     Args:
         lines: The lines; a missing one (null) becomes an empty line.
-        file_path: The file, or ``-`` for standard output; what goes to a name in ``.gz`` is compressed.
+        file_path: The file, its URL such as ``s3://bucket/key``, or ``-`` for standard output; what goes to a name
+            in ``.gz`` is compressed.
 
     Raises:
         OutputError: The file cannot be written.
@@ -78,7 +78,7 @@ def file_writer(
                 batch.to_frame().write_csv(file, include_header=False, quote_style="never", null_value="")
 
 
-def _lines(path: Path, errors: Errors) -> Generator[Any, None, None]:
+def _lines(path: File, errors: Errors) -> Generator[Any, None, None]:
     before = 0
     for data in blocks(path, errors, eager=True):
         lines = _few(data, path) if not before and len(data) <= SMALL else _many(data, path, before)
@@ -86,7 +86,7 @@ def _lines(path: Path, errors: Errors) -> Generator[Any, None, None]:
         yield lines
 
 
-def _few(data: bytes, path: Path) -> list[str]:
+def _few(data: bytes, path: File) -> list[str]:
     """Return the lines of a block as a list, by the same rules, without Polars."""
     try:
         text = data.decode()
@@ -98,7 +98,7 @@ def _few(data: bytes, path: Path) -> list[str]:
     return lines
 
 
-def _many(data: bytes, path: Path, before: int) -> Any:
+def _many(data: bytes, path: File, before: int) -> Any:
     import polars as pl
 
     if data.endswith(b"\r"):  # the last line of a file, whose lone \r belongs to it, but Polars would drop it

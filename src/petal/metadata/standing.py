@@ -20,6 +20,7 @@ from petal.spec.event import (
     Status,
     Target,
 )
+from petal.spec.url import is_url
 
 #: What starts the code digest of an operator that is installed, and not the user's own file.
 INSTALLED: Final = "petal "
@@ -191,7 +192,8 @@ def _changed_reads(was: PlannedNode, now: PlannedNode, written: Collection[str])
     for path, stamp in (was.reads or {}).items():
         made_meanwhile = not stamp and bool(was.inputs or was.after)  # by a node before it, as it may be
         changed = (now.reads or {}).get(path, stamp) != stamp and not made_meanwhile
-        if changed and os.path.realpath(path) not in written:
+        real = path if is_url(path) else os.path.realpath(path)
+        if changed and real not in written:
             found.append(path)
     return found
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from petal.interfaces.source import Operator, Part, PartLoader
 from petal.planning.binding import Binder, Bound
-from petal.planning.checks import check_request, check_stdin, check_written_files
+from petal.planning.checks import check_request, check_stdin, check_urls, check_written_files
 from petal.planning.columns import needed_columns
 from petal.planning.edgetypes import Mismatch, check_constant, check_edge
 from petal.planning.expand import Draft, Expanded, expand
@@ -86,6 +86,7 @@ def _plan(root: Part, expanded: Expanded, request: Request, findings: Findings) 
     configured = [d for d in drafts if d.op is not None and d.op.spec.params]
     check_written_files(configured, findings)
     check_stdin(configured, findings)
+    check_urls(configured, request, findings)
     order = topological_order(before, drafts, findings) if types.backwards else list(range(len(drafts)))
     if not drafts and not findings.failed:
         findings.add(
@@ -261,6 +262,7 @@ def _assemble(
         root.source.file,
         root.spec.run_timeout,
         policies,
+        root.spec.cache_io if isinstance(root.spec.cache_io, str) else None,
     )
 
 

@@ -19,6 +19,7 @@ from petal.spec.diagnostic import Severity
 from petal.spec.operator import OperatorSpec, Output, Param
 from petal.spec.plan import Constant, FromNode, Resolved, stream_ports
 from petal.spec.policy import Cache, Effects
+from petal.spec.url import is_url, placed
 from petal.spec.views import READS, Seen, View
 
 _VALUE = Seen(View.VALUE)
@@ -195,7 +196,7 @@ def _warn_of_missing(draft: Draft, names: Sequence[str], policies: Resolved, fin
     assert policies.cache is not None
     at = (*draft.path, "cache") if policies.origins["cache"] == "node" else draft.path
     for name, path in zip(names, policies.cache.depends_on, strict=True):
-        if not os.path.lexists(path):
+        if not is_url(path) and not os.path.lexists(path):
             findings.add(
                 draft.scope.place,
                 at,
@@ -212,4 +213,4 @@ def _located(draft: Draft, cache: Cache, policies: Resolved) -> Cache:
     folder = draft.scope.part.folder
     if policies.origins["cache"] == "decorator" and draft.op.spec.file:
         folder = os.path.dirname(draft.op.spec.file)
-    return replace(cache, depends_on=tuple(os.path.join(folder, path) for path in cache.depends_on))
+    return replace(cache, depends_on=tuple(placed(path, folder) for path in cache.depends_on))

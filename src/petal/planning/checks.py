@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 
-from petal.errors import UsageError
+from petal.errors import PetalError, UsageError
 from petal.interfaces.source import Part
 from petal.planning.expand import Draft
 from petal.planning.findings import Findings, did_you_mean, listing
 from petal.planning.request import Request
 from petal.planning.values import file_use
+from petal.plugin.schemes import remedy_of
 from petal.spec.operator import Kind
+from petal.spec.url import URL
 from petal.spec.views import READS, WRITES
 
 
@@ -43,11 +46,11 @@ def check_written_files(drafts: list[Draft], findings: Findings) -> None:
             value = draft.params.get(param.name, param.default)
             if (
                 file_use(param.annotation) is not WRITES
-                or not isinstance(value, os.PathLike)
+                or not isinstance(value, os.PathLike | URL)
                 or str(value) == "-"
             ):
                 continue
-            real = os.path.realpath(value)
+            real = str(value) if isinstance(value, URL) else os.path.realpath(value)
             if real in writers:
                 findings.add(
                     draft.scope.place,
@@ -58,6 +61,41 @@ def check_written_files(drafts: list[Draft], findings: Findings) -> None:
                 )
             else:
                 writers[real] = draft
+
+
+def check_urls(drafts: list[Draft], request: Request, findings: Findings) -> None:
+    """URLs whose scheme nobody brings are errors; no file system is opened for that, and nobody contacted."""
+    if request.filesystem is None:
+        return
+    known: dict[str, tuple[str, str, str | None] | None] = {}
+    for draft in drafts:
+        for name, value in draft.params.items():
+            for url in _urls(value) if draft.id not in request.overrides else ():
+                if url.scheme not in known:
+                    known[url.scheme] = _problem_of_scheme(url.scheme, request.filesystem)
+                problem = known[url.scheme]
+                if problem is not None:
+                    code, message, hint = problem
+                    text = f"`{name}` of `{draft.id}` is {str(url)!r}, but {message}"
+                    findings.add(draft.scope.place, (*draft.path, "params", name), code, text, hint=hint)
+
+
+def _urls(value: object) -> Iterator[URL]:
+    if isinstance(value, URL):
+        yield value
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _urls(one)
+
+
+def _problem_of_scheme(scheme: str, find: Callable[[str], object]) -> tuple[str, str, str | None] | None:
+    """Return code, message and hint for a scheme that cannot be opened."""
+    try:
+        if find(scheme) is not None:
+            return None
+    except PetalError as error:  # two plugins bring it, or the one that does is broken or off
+        return error.code, error.message, error.hint
+    return "unknown-scheme", f"no plugin opens `{scheme}://`", remedy_of(scheme)
 
 
 def check_request(root: Part, drafts: list[Draft], request: Request) -> None:

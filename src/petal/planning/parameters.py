@@ -189,7 +189,8 @@ class Parameters:
             path,
             "bad-value",
             f"`{param.name}` of `{draft.id}`{given}: {error}" + (f" (at `{error.at}`)" if error.at else ""),
-            hint=f"see `petal describe {draft.op.spec.name}`" if draft.op else None,
+            hint=getattr(error, "hint", None)
+            or (f"see `petal describe {draft.op.spec.name}`" if draft.op else None),
         )
 
     def _resolve(self, value: Any, scope: Scope, path: PathTo) -> Any:

@@ -23,7 +23,7 @@ PACKAGES = {
     "dask": "petal-dask",
     "celery": "petal-celery",
 }
-TO_COME = frozenset({"aws_lambda", "ray", "dask", "celery"})
+TO_COME = frozenset({"ray", "dask", "celery"})
 
 _MISSING = "Object missing required field `"
 

@@ -29,6 +29,7 @@ class Request(Struct, frozen=True):
         codecs: Says whether codecs of plugins take part, which write values that no annotation describes.
         is_sealed: Whether there is a keyring, so that what leaves the machine is sealed.
         adapters: Gives the adapters of the plugins that take part, once all modules are open.
+        filesystem: Finds what opens URLs of a scheme, None where nobody is asked.
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -44,6 +45,7 @@ class Request(Struct, frozen=True):
     codecs: Callable[[], bool] = bool
     is_sealed: bool = False
     adapters: Callable[[], tuple[Adapter, ...]] = tuple
+    filesystem: Callable[[str], object | None] | None = None
 
 
 def placed(before: Execution, text: str) -> Execution:

@@ -15,6 +15,7 @@ import msgspec
 
 from petal.planning.annotations import type_text
 from petal.spec.pipeline import MISSING
+from petal.spec.url import URL, collapsed, is_url
 from petal.spec.views import Check, FileUse
 
 _GOT = re.compile(r"Expected `(.*)`, got `(.*)`", re.DOTALL)
@@ -23,6 +24,10 @@ _FIELD = re.compile(r"Object (missing required|contains unknown) field `(.*)`", 
 _PLAIN = frozenset({bool, int, float, str, bytes, list, tuple, set, frozenset, dict, type(None)})
 _STEP = re.compile(r"\[(\d+)\]|\.([^.\[]+)")
 _AT = re.compile(r" - at `(?:key in )?\$([^`]*)`$", re.DOTALL)
+_TAKES_URLS = (
+    "an operator that opens files by `petal.open_input` and `petal.open_output` takes URLs too: annotate its parameter "
+    "as `Path | petal.URL`"
+)
 
 
 class BadValue(Exception):
@@ -37,6 +42,18 @@ class BadValue(Exception):
         """``at`` as keys and indices, as far as it names them: a key of a mapping is not named by msgspec."""
         known = self.at.partition("[...]")[0]
         return tuple(int(i) if i else name for i, name in _STEP.findall(known))
+
+
+class NotHere(BadValue):
+    """A value names a file that is not on this machine, where only one of this machine will do.
+
+    Attributes:
+        hint: The remedy.
+    """
+
+    def __init__(self, message: str, hint: str = _TAKES_URLS) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 def convert(value: Any, annotation: object, folder: str, *, lenient: bool) -> Any:
@@ -141,13 +158,13 @@ def _is_instance(value: Any, bare: object) -> bool:
 
 @lru_cache(1024)
 def _mentions_path(bare: object) -> bool:
-    if bare is Path:
+    if bare is Path or bare is URL:
         return True
     return any(_mentions_path(a) for a in typing.get_args(bare))
 
 
 def mentions_path(bare: object) -> bool:
-    """Whether a ``Path`` stands anywhere in an annotation."""
+    """Whether a ``Path`` or a ``URL`` stands anywhere in an annotation."""
     try:
         return _mentions_path(bare)
     except TypeError:
@@ -162,13 +179,18 @@ def _with_paths(value: Any, bare: object, annotation: object, folder: str, lenie
         if isinstance(value, str | os.PathLike) and os.fspath(value):
             return _path(os.fspath(value), folder)
         raise BadValue(_say(value, bare))
+    if bare is URL:
+        return _url(value, folder)
     if origin in (typing.Union, types.UnionType):
+        far: NotHere | None = None
         for option in sorted(args, key=lambda a: a is Path):
             try:
                 return _convert(value, option, option, folder, lenient)
+            except NotHere as error:
+                far = error
             except BadValue:
                 continue
-        raise BadValue(_say(value, bare))
+        raise far or BadValue(_say(value, bare))
     if origin in (list, tuple, set, frozenset) and isinstance(value, list | tuple | set | frozenset):
         inner = [a for a in args if a is not Ellipsis]
         return origin(_convert(v, inner[0], inner[0], folder, lenient) for v in value)
@@ -182,7 +204,32 @@ def _path(text: Any, folder: str) -> Path:
         return Path("-")
     if "\0" in str(text):
         raise BadValue("a path cannot hold a NUL character")
+    text = str(text)
+    if is_url(text):
+        raise NotHere(f"{short(text)} is a URL, but only files of this machine are taken here")
+    if is_url(folder) and not text.startswith("/"):  # beside a pipeline that was fetched
+        raise NotHere(
+            f"{short(text)} is relative to {short(folder)}, but only files of this machine are taken here"
+        )
+    was = collapsed(text)
+    if was is not None and not os.path.exists(os.path.join(folder, text.partition("/")[0])):
+        raise NotHere(
+            f"{short(text)} was the URL {short(was)}, before `Path` made one slash of two",
+            "give it as text, or as a `petal.URL`",
+        )
     return Path(folder, text)
+
+
+def _url(value: Any, folder: str) -> URL:
+    """Return the URL that a text is, or that it is relative to, where the pipeline itself was fetched."""
+    if isinstance(value, str) and value:
+        if "\0" in value:
+            raise BadValue("a URL cannot hold a NUL character")
+        if is_url(value):
+            return URL(value)
+        if is_url(folder) and not value.startswith("/") and value != "-":
+            return URL(folder).beside(value)
+    raise BadValue(_say(value, URL))
 
 
 def _misfit(value: Any, bare: object, reason: str, at: str) -> BadValue:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from petal.interfaces.adapter import Adapter
     from petal.interfaces.backend import Backend
     from petal.interfaces.codec import Codec
+    from petal.interfaces.filesystem import FileSystem
     from petal.spec.diagnostic import Diagnostic
     from petal.spec.event import Event
     from petal.spec.pipeline import PipelineSpec
@@ -87,7 +88,7 @@ def petal_codecs() -> Iterable[Codec]:  # type: ignore[empty-body]
 
 @hookspec
 def petal_stores() -> Mapping[str, Any] | Iterable[Any]:  # type: ignore[empty-body]
-    """Bring places to keep bytes: caches, claim checks, and what readers and writers open.
+    """Bring places to keep bytes: caches and claim checks.
 
     When:
         The first time that a URL has a scheme which Petal does not have.
@@ -95,6 +96,20 @@ def petal_stores() -> Mapping[str, Any] | Iterable[Any]:  # type: ignore[empty-b
     Returns:
         A mapping of schemes (``s3``) to functions that take a URL and open a :class:`petal.interfaces.store.Store`; or
         such functions that say their ``name``, which is the scheme. ``petal.testing.StoreContract`` tests a store.
+    """
+
+
+@hookspec
+def petal_filesystems() -> Mapping[str, Callable[[], FileSystem]]:  # type: ignore[empty-body]
+    """Bring schemes of URLs that library readers and writers, ``open_input`` and ``open_output`` open.
+
+    When:
+        The first time that a parameter, or an operator, names a URL with a scheme which Petal does not have.
+
+    Returns:
+        A mapping of schemes (``s3``) to functions without arguments that make a
+        :class:`petal.interfaces.filesystem.FileSystem`; each is called once in a process, and contacts nobody. A worker
+        finds a function that stands at the top level of its module. ``petal.testing.FileSystemContract`` tests one.
     """
 
 

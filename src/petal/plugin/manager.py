@@ -13,6 +13,7 @@ from petal.plugin.hooks import Caller
 from petal.plugin.installed import Plugin, PluginInfo
 from petal.plugin.observers import Observer
 from petal.plugin.registry import Lookup, Operator, Scope, Scopes, one_line
+from petal.plugin.schemes import plugin_of
 from petal.spec.views import COLUMN_KINDS, FRAME_KINDS, READER
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from petal.spec.pipeline import PipelineSpec
 
 T = TypeVar("T")
+#: What is looked for by the scheme of a URL.
+_BY_SCHEME = frozenset({"store", "filesystem"})
 _PARTS = ("takes", "read", "make")
 
 _KINDS = {
@@ -29,6 +32,7 @@ _KINDS = {
     "backend": "petal_backends",
     "codec": "petal_codecs",
     "store": "petal_stores",
+    "filesystem": "petal_filesystems",
     "resolver": "petal_resolvers",
     "command": "petal_commands",
 }
@@ -95,26 +99,29 @@ class PluginManager(Catalog):
             EnvironmentNotReady: Two bring different ones, or nobody does and a plugin of that name is broken or off.
         """
         plugins = self._entry_points()
+        likely = (
+            plugin_of(name) if kind in _BY_SCHEME else None
+        )  # Petal's own are not called like their schemes
         named = [plugin for plugin in plugins if plugin.named]
-        like = [plugin for plugin in plugins if not plugin.named and plugin.is_like(name)]
-        rest = [plugin for plugin in plugins if not plugin.named and not plugin.is_like(name)]
+        like = [plugin for plugin in plugins if not plugin.named and plugin.is_like(likely or name)]
+        rest = [plugin for plugin in plugins if not plugin.named and not plugin.is_like(likely or name)]
         for tier in (named, like, rest):
             asked = [(plugin, ask(plugin)) for plugin in tier if self._load(plugin)]
             hits = [(plugin, found) for plugin, found in asked if found is not None]
             if hits:
                 return _single(kind, name, hits, identity)
         for plugin in plugins:
-            if plugin.reason and plugin.is_like(name):
+            if plugin.reason and plugin.is_like(likely or name):
                 raise _missing(kind, name, plugin)
         return None
 
     # Other hooks
 
     def find(self, kind: str, name: str) -> Any | None:
-        """Return a backend, codec, store, resolver or command by its name, loading plugins to find it.
+        """Return a backend, codec, store, file system, resolver or command by its name, loading plugins to find it.
 
         Args:
-            kind: ``backend``, ``codec``, ``store``, ``resolver`` or ``command``.
+            kind: ``backend``, ``codec``, ``store``, ``filesystem``, ``resolver`` or ``command``.
             name: What the pipeline, value, URL, reference or command line calls it.
 
         Raises:

@@ -254,6 +254,11 @@ _VALUES: Final = {
         "Petal and its plugins bring backends by name; the node could not be run anywhere.",
         "Correct the name, or install the plugin that brings the backend.",
     ),
+    "unknown-scheme": _error(
+        "No plugin opens URLs of that scheme.",
+        "What a URL names is read and written by the plugin that brings its scheme, such as petal-aws for `s3://`.",
+        "Install that plugin; or correct the URL. A file of this machine is named by its path alone.",
+    ),
     "wrong-protocol": _error(
         "A node asks for a protocol that its backend does not speak.",
         "`petal` needs Petal where the node runs; `json` needs a backend that starts or calls programs of any kind.",
@@ -315,9 +320,9 @@ _FILES: Final = {
         "Correct the line that the message names; code that does things belongs inside functions.",
     ),
     "needs-code": _error(
-        "The pipeline is a Python file, and importing it was not allowed.",
-        "`--no-code` imports nothing, and such a pipeline is made by its import.",
-        "Leave `--no-code` out, if you trust the file.",
+        "The pipeline is or names a Python file, and that may not be imported.",
+        "`--no-code` imports nothing; and of a pipeline that is fetched by its URL text alone is fetched, never code.",
+        "Leave `--no-code` out, if you trust the file. Install the code of a fetched pipeline as a package, or download both.",
     ),
     "which-pipeline": _error(
         "A Python file holds several pipelines.",

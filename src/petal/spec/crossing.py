@@ -18,10 +18,11 @@ import msgspec
 
 from petal.spec.pipeline import MISSING
 from petal.spec.rows import declared_record, fields_of, members
+from petal.spec.url import URL
 from petal.spec.views import READER, Seen, View, container_of
 
 #: Classes without fields that are written as text or lists, and made anew of them.
-HOOKED = (PurePath, deque)
+HOOKED = (PurePath, deque, URL)
 _ATOMS = frozenset(
     {bool, int, float, str, bytes, bytearray, NoneType, decimal.Decimal, uuid.UUID}
     | {datetime.datetime, datetime.date, datetime.time, datetime.timedelta}
@@ -57,13 +58,15 @@ def container_of_seen(seen: Seen) -> bool:
 
 
 def paths_as_text(annotation: Any) -> Any | None:
-    """Return ``str | list[str]`` for ``Path | list[Path]``, None for anything else.
+    """Return ``str | list[str]`` for ``Path | URL | list[Path]``, None for anything else.
 
-    A path is written as text, so a union of paths alone can be read as one of texts, of which paths are made again.
+    A path is written as text, and so is a URL, so a union of these alone can be read as one of texts, of which paths are
+    made again.
     """
     found = members(annotation)
     texts = [_as_text(member) for member in found]
-    if len(found) < 2 or None in texts or not any(_is_path(member) for member in found):
+    several = len(found) > 1 and any(map(_is_path, found))
+    if None in texts or not (several or any(map(_is_list_of_either, found))):
         return None
     return typing.Union[tuple(texts)]  # noqa: UP007 - of types that are found at run time
 
@@ -73,12 +76,22 @@ def _as_text(member: Any) -> Any | None:
         return NoneType
     if _is_path(member):
         return str
-    origin, arguments = typing.get_origin(member), typing.get_args(member)
-    return list[str] if origin is list and len(arguments) == 1 and _is_path(arguments[0]) else None
+    items = _items(member)
+    return list[str] if items and all(map(_is_path, items)) else None
+
+
+def _is_list_of_either(member: Any) -> bool:
+    return len(_items(member)) > 1
+
+
+def _items(member: Any) -> tuple[Any, ...]:
+    """Return what the items of a list may be; nothing where it is none."""
+    arguments = typing.get_args(member)
+    return members(arguments[0]) if typing.get_origin(member) is list and len(arguments) == 1 else ()
 
 
 def _is_path(member: Any) -> bool:
-    return isinstance(member, type) and issubclass(member, PurePath)
+    return isinstance(member, type) and issubclass(member, PurePath | URL)
 
 
 @lru_cache(4096)

@@ -75,7 +75,7 @@ class PipelineSpec(Struct, frozen=True, omit_defaults=True):
         plugins: Python files (``./x.py``), dotted modules, or installed plugins by name (S7.3).
         params: Pipeline parameters with their defaults, ``${params.x}``.
         inputs: Pipeline inputs; the default, or MISSING when one must be given.
-        cache_io: Keep every node's output.
+        cache_io: Keep every node's output; the URL of a store that other machines use as well, to keep it there too.
         defaults: Policies for every node.
         outputs: What the pipeline shows as a module: output name to ``node`` or ``node.port``.
         run_timeout: Seconds that the whole run may take.
@@ -85,7 +85,7 @@ class PipelineSpec(Struct, frozen=True, omit_defaults=True):
     plugins: tuple[str, ...] = ()
     params: dict[str, Any] = field(default_factory=dict)
     inputs: dict[str, Any] = field(default_factory=dict)
-    cache_io: bool = False
+    cache_io: bool | str = False
     defaults: Policies = NO_POLICIES
     run_timeout: float | None = None
     nodes: tuple[NodeSpec, ...] = ()

@@ -150,6 +150,7 @@ class Plan(Struct, frozen=True):
         file: The file it came from, or None.
         run_timeout: Seconds the run may take, or None.
         policies: Each object among the nodes' policies once, as most nodes share theirs; see :func:`policies_of`.
+        cache_store: The URL of the store where outputs are cached for other machines too, or None.
     """
 
     name: str
@@ -162,6 +163,7 @@ class Plan(Struct, frozen=True):
     file: str | None = None
     run_timeout: float | None = None
     policies: tuple[Resolved | None, ...] = ()
+    cache_store: str | None = None
 
 
 def policies_of(plan: Plan) -> tuple[Resolved | None, ...]:

@@ -164,6 +164,36 @@ RUNNING: Final = {
         "It is damaged, too large or too deep, of another version, or a value has no annotation to read it back by.",
         "The message says which; annotate the value, or send less at once.",
     ),
+    "no-time": _error(
+        "A task reached its worker when the worker's own time was over.",
+        "A function in a cloud ends at a time of its own; what has no time left is not begun.",
+        "Give the function more time, or less to do at once.",
+    ),
+    "message-too-large": _error(
+        "A message has more bytes than its transport carries.",
+        "Requests and replies of some backends have a limit, such as the 6 MB of AWS Lambda.",
+        "Send less at a time (`batch`), or name a store for large messages (`claims`) where the backend has that setting.",
+    ),
+    "claim-store": _error(
+        "The store where large messages lie cannot be used.",
+        "A message was too large for its transport, and could not be put there, or read from there.",
+        "The message says why; see that both sides may read and write there.",
+    ),
+    "payload-corrupt": _error(
+        "What lies in the store for large messages is not what was put there.",
+        "Its size or its digest is another, also when it was asked for again.",
+        "Run the node again; if it stays, look for what changes bytes on their way.",
+    ),
+    "claim-expired": _error(
+        "A large message is gone from the store where it lay.",
+        "It was deleted before the task that it belongs to was done; the message says how old it was.",
+        "Run the node again; let a lifecycle rule delete after a day at the earliest.",
+    ),
+    "claim-elsewhere": _error(
+        "A message says that it lies where nothing is read.",
+        "Each side reads large messages from the one place that it was told of, and of its own run alone.",
+        "Name the same place as `claims` on the `execution` block and as $PETAL_CLAIMS where tasks run.",
+    ),
     "signature": _error(
         "A message between processes is not signed as it must be.",
         "It was changed on its way, is too old, or was made with another key.",

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from petal.testing.codecs import CodecContract as CodecContract
     from petal.testing.compare import difference as difference
     from petal.testing.fakes import FakeBackend as FakeBackend
+    from petal.testing.filesystems import FileSystemContract as FileSystemContract
+    from petal.testing.filesystems import FolderFileSystem as FolderFileSystem
     from petal.testing.operators import OperatorContract as OperatorContract
     from petal.testing.operators import assert_operator_contract as assert_operator_contract
     from petal.testing.stores import StoreContract as StoreContract
@@ -26,6 +28,8 @@ _NAMES = {
     "Case": "petal.testing.subject",
     "CodecContract": "petal.testing.codecs",
     "FakeBackend": "petal.testing.fakes",
+    "FileSystemContract": "petal.testing.filesystems",
+    "FolderFileSystem": "petal.testing.filesystems",
     "OperatorContract": "petal.testing.operators",
     "StoreContract": "petal.testing.stores",
     "assert_operator_contract": "petal.testing.operators",

@@ -21,6 +21,7 @@ from petal.testing.compare import difference
 from petal.testing.echo import NOT_JSON
 from petal.testing.frame_kinds import KINDS
 from petal.testing.kinds import Kind
+from petal.testing.large_messages import LargeMessages
 from petal.testing.place import Place, Programs, here, outputs_of
 from petal.testing.plugin import PROPERTY
 from petal.testing.strategies import Graph, graphs
@@ -33,7 +34,7 @@ _GRAPHS = 15
 _DAY = dt.date(2026, 3, 1)
 
 
-class BackendContract:
+class BackendContract(LargeMessages):
     """Tests of a backend; subclass it in a class whose name begins with ``Test``.
 
     ```python

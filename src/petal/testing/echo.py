@@ -29,8 +29,9 @@ def reply_to(inputs: list[Any], params: dict[str, Any]) -> dict[str, Any]:
 
 
 def handler(event: dict[str, Any], context: Any = None) -> Any:  # noqa: ARG001
-    """Answer one payload: ``{"inputs", "operator_id", "type", "params"}``."""
-    return reply_to(event["inputs"], event["params"])
+    """Answer one payload: ``{"inputs", "operator_id", "type", "params"}``; AWS's runtime sends bytes as they are."""
+    reply = reply_to(event["inputs"], event["params"])
+    return NOT_JSON.encode() if event["params"].get("then") == "prints" else reply
 
 
 def main() -> None:

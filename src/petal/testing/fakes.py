@@ -11,7 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from petal.errors import PetalError, RemoteError, TaskLost, TimedOut, WireError
+from petal.data.claims import Claims
+from petal.errors import PetalError, RemoteError, TaskLost, TimedOut
 from petal.interfaces.backend import Backend, Capabilities, Plain, Reply, Task
 from petal.plugin.markers import hookimpl
 from petal.worker.execute import execute
@@ -27,11 +28,13 @@ class FakeSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         label: Anything; it is kept with what was sent.
+        claims: Where messages above the limit lie, as a URL of a store; the fake's worker knows the same place.
         command: A program and its arguments. It is started for each task: plain JSON comes on its standard input, and its
             standard output is the reply (``protocol: json``).
     """
 
     label: str = ""
+    claims: str | None = None
     command: tuple[str, ...] = ()
 
 
@@ -99,6 +102,9 @@ class FakeBackend:
         self._delay = delay
         self._refuses = refuses
         self._function = function
+        #: Where messages lie that are too large, by URL: as the sender and as the worker see it.
+        self._claims: dict[str, Claims] = {}
+        self._theirs: dict[str, Claims] = {}
 
     def open(self, settings: FakeSettings, folder: str | None) -> FakeSession:  # noqa: ARG002
         """Open the fake for one run.
@@ -108,7 +114,7 @@ class FakeBackend:
         """
         if self._refuses is not None:
             raise self._refuses
-        return FakeSession(self)
+        return FakeSession(self, settings.claims)
 
     @hookimpl
     def petal_backends(self) -> Iterable[Backend]:
@@ -119,16 +125,11 @@ class FakeBackend:
         """Note what a task sends, and return it.
 
         Raises:
-            WireError: The message is larger than the fake takes.
+            RemoteError: The message is larger than the fake takes.
         """
-        message = bytes(task.payload.packed())
+        message = bytes(task.payload.packed(self.capabilities.limit, self._claims.get(_place(task))))
         settings, plain = dict(task.settings), task.payload.plain
         self.sent.append(Sent(task.node, task.attempt, task.key, task.timeout, settings, message, plain))
-        limit = self.capabilities.limit
-        if limit is not None and len(message) > limit:
-            raise WireError(
-                f"the message of `{task.node}` has {len(message)} bytes, and `{self.name}` (a fake) takes {limit}"
-            )
         return message
 
     def answer(self, task: Task, message: bytes) -> Reply:
@@ -144,7 +145,7 @@ class FakeBackend:
             raise error
         output, plain = "", task.payload.plain
         if plain is None:
-            reply = execute(message)
+            reply = self._executed(task, message)
         elif task.settings.get("command"):
             reply, output = _ran(task.settings["command"], plain, task.timeout)
         elif self._function is not None:
@@ -156,7 +157,27 @@ class FakeBackend:
             )
         if node in self._loses:
             raise TaskLost(f"the reply of `{node}` was lost on purpose, by the fake `{self.name}`")
-        return task.payload.answered(reply, output)
+        return task.payload.answered(reply, output, self._claims.get(_place(task)))
+
+    def keeps(self, url: str) -> None:
+        """Keep large messages in a place from now on."""
+        self._claims[url], self._theirs[url] = Claims(url), Claims(url)
+
+    def forgets(self, url: str) -> None:
+        """Delete what is left there."""
+        for claims in (self._claims.pop(url, None), self._theirs.pop(url, None)):
+            if claims is not None:
+                claims.close()
+
+    def _executed(self, task: Task, message: bytes) -> bytes:
+        limit = self.capabilities.limit
+        if limit is None:
+            return execute(message)
+        return execute(message, limit=limit, claims=self._theirs.get(_place(task)))
+
+
+def _place(task: Task) -> str:
+    return str(task.settings.get("claims") or "")
 
 
 def _ran(command: Sequence[str], plain: Plain, timeout: float | None) -> tuple[bytes, str]:
@@ -191,9 +212,11 @@ def _ran(command: Sequence[str], plain: Plain, timeout: float | None) -> tuple[b
 class FakeSession:
     """The fake, open for one run: its tasks run on threads of this process."""
 
-    def __init__(self, backend: FakeBackend) -> None:
+    def __init__(self, backend: FakeBackend, claims: str | None = None) -> None:
         self.capabilities = backend.capabilities
-        self._backend = backend
+        self._backend, self._place = backend, claims
+        if claims is not None:
+            backend.keeps(claims)
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="petal-fake")
 
     def submit(self, task: Task) -> Future[Reply]:
@@ -213,3 +236,5 @@ class FakeSession:
     def close(self, grace: float) -> None:  # noqa: ARG002
         """Wait for the tasks that run: a thread cannot be stopped."""
         self._threads.shutdown(wait=True, cancel_futures=True)
+        if self._place is not None:
+            self._backend.forgets(self._place)

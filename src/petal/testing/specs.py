@@ -119,7 +119,7 @@ def pipeline_specs(draw: st.DrawFn, max_nodes: int = 5) -> PipelineSpec:
         plugins=draw(word_tuples),
         params=draw(params),
         inputs=draw(st.dictionaries(ids, st.just(MISSING) | plain_data, max_size=3)),
-        cache_io=draw(st.booleans()),
+        cache_io=draw(st.booleans() | st.just("s3://bucket/prefix")),
         defaults=draw(policies),
         run_timeout=draw(st.none() | durations),
         nodes=tuple(nodes),

@@ -155,6 +155,38 @@ class StoreContract:
             for done in [pool.submit(work, i) for i in range(8)]:
                 done.result()
 
+    def test_it_says_what_is_there(self, opened: Callable[[], Store]) -> None:
+        """`has` finds a small and a large value, in another store too, and neither after it was deleted."""
+        store, other = opened(), opened()
+        for size in (3, 1 << 20):
+            check(store.has("out:key") is False, "has() found a key that has no value")
+            store.put("out:key", b"x" * size)
+            check(store.has("out:key") is True, f"has() did not find a value of {size} bytes")
+            check(
+                other.has("out:key") is True, f"has() of another store did not find a value of {size} bytes"
+            )
+            store.delete("out:key")
+
+    def test_of_several_that_add_one_succeeds(self, opened: Callable[[], Store]) -> None:
+        """Where a store has `add`: eight threads add a value under one key, and the one that was told so is there."""
+        stores = [opened() for _ in range(8)]
+        if not hasattr(stores[0], "add"):
+            pytest.skip("this store cannot tell who was first")
+        start = threading.Barrier(8)
+
+        def work(number: int) -> bool:
+            start.wait()
+            return stores[number].add("run:key", str(number).encode() * 1000)  # type: ignore[attr-defined,no-any-return]
+
+        with ThreadPoolExecutor(8) as pool:
+            told = list(pool.map(work, range(8)))
+        check(told.count(True) == 1, f"{told.count(True)} of 8 were told that they were first")
+        first = str(told.index(True)).encode() * 1000
+        check(
+            read(stores[0].get("run:key")) == first, "the value is not of the one that was told to be first"
+        )
+        check(stores[0].add("run:key", b"late") is False, "add() replaced a value")
+
     def test_it_may_be_closed_twice(self, opened: Callable[[], Store]) -> None:
         """Whoever cleans up need not know who did already."""
         store = opened()

@@ -175,3 +175,18 @@ def writes_and_sleeps(rows: Iterable[int], *, path: Annotated[Path, WRITES]) -> 
             file.write(b"%d\n" % row)
         file.flush()
         time.sleep(LONG)
+
+
+def hands_bytes(value: bytes) -> bytes:
+    """Return what is given."""
+    return value
+
+
+def counts_bytes(value: bytes) -> int:
+    """Return how many bytes there are."""
+    return len(value)
+
+
+def fills(size: int) -> bytes:
+    """Return so many bytes."""
+    return bytes(size)

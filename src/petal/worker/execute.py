@@ -3,39 +3,44 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from petal.data.handed import let_go
-from petal.data.sealed import Answered, keyring
-from petal.data.wire import LIMITS, Limits, Message, Outgoing, Spool, unpack
+from petal.data.sealed import keyring
+from petal.data.wire import LIMITS, Limits, Message, Outgoing, Spool
 from petal.errors import PetalError
-from petal.worker.failures import error_data
+from petal.worker.exchange import Exchange, refusal
 from petal.worker.kept import Kept
 from petal.worker.logs import captured
-from petal.worker.request import PROTOCOL
-from petal.worker.task import Task, facts
+from petal.worker.task import Task
+
+if TYPE_CHECKING:
+    from petal.interfaces.claims import ClaimCheck
 
 
-def execute(data: bytes) -> bytes:
+def execute(data: bytes, *, limit: int | None = None, claims: ClaimCheck | None = None) -> bytes:
     """Do a task that came as one piece; nothing is kept for the next.
 
     Args:
         data: A request, as ``data.wire.pack`` makes it; sealed where ``$PETAL_KEYRING`` names a keyring.
+        limit: Bytes that the reply may have; a larger one is put into the store, and what says so comes back.
+        claims: Where large messages lie, by default in the place that ``$PETAL_CLAIMS`` names.
 
     Returns:
         The reply, packed. This never raises: what went wrong is in the reply.
     """
     try:
-        answered = Answered(keyring(), data)
+        exchange = Exchange(data, keyring(), claims, limit)
     except PetalError as error:  # there is a keyring, but it cannot be read: nothing may pass unsealed
         return refusal(error).packed()
     try:
-        message = unpack(answered.opened(), LIMITS)
+        message = exchange.request()
     except PetalError as error:
-        return answered.sealed(refusal(error).packed(), {})
+        return exchange.refused(error)
     worker = Worker()
     try:
         with worker.answer(message) as reply:
-            return answered.sealed(reply.packed(), message.header)
+            return exchange.reply(reply.packed())
     finally:
         worker.close()
 
@@ -56,15 +61,6 @@ def answer(message: Message, folder: str | None = None) -> tuple[bytes, Spool]:
     finally:
         worker.close()
     return reply.header, reply.spool
-
-
-def refusal(error: BaseException) -> Outgoing:
-    """Return the reply to a request that cannot even be read."""
-    reply = Outgoing()
-    reply.write(
-        {"petal": PROTOCOL, "status": "error", "output": None, "error": error_data(error, None)} | facts()
-    )
-    return reply
 
 
 class Worker:

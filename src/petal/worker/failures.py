@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from petal.errors import PetalError, RowError
+from petal.errors import PetalError, RemoteError, RowError, TaskLost
 from petal.running.tracebacks import user_traceback
 from petal.spec.operator import OperatorSpec
 from petal.worker.logs import plain
 
 #: Characters of a message, and of a traceback.
 _MESSAGE, _TRACEBACK = 100_000, 200_000
+
+
+class Interrupted(BaseException):
+    """Ends a task from a signal handler, because its time is over; no Exception, so that user code does not swallow it.
+
+    Args:
+        reason: What the reply says.
+    """
+
+    def __init__(self, reason: PetalError) -> None:
+        super().__init__(reason.message)
+        self.reason = reason
 
 
 def error_data(error: BaseException, spec: OperatorSpec | None) -> dict[str, Any]:
@@ -20,10 +32,12 @@ def error_data(error: BaseException, spec: OperatorSpec | None) -> dict[str, Any
         error: What was raised.
         spec: The operator that was called, None when it was not found.
     """
+    if isinstance(error, Interrupted):
+        error = error.reason.with_traceback(error.__traceback__)
     known = isinstance(error, PetalError)
     expected = known or spec is None or spec.ref.startswith("petal.library")
     found: dict[str, Any] = {
-        "kind": "out_of_memory" if isinstance(error, MemoryError) else "user",
+        "kind": _kind(error),
         "type": "" if known else type(error).__name__,
         # what is Petal's own has no `type`, and is known by the first of these
         "bases": [kind.__name__ for kind in type(error).__mro__[0 if known else 1 : -1]],
@@ -38,6 +52,12 @@ def error_data(error: BaseException, spec: OperatorSpec | None) -> dict[str, Any
     if isinstance(error, RowError):
         found["row"], found["field"] = error.row, error.field
     return found
+
+
+def _kind(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "out_of_memory"
+    return error.kind if isinstance(error, RemoteError | TaskLost) else "user"
 
 
 def _text(error: BaseException) -> str:

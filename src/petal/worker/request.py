@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -33,11 +34,13 @@ class Plugins(Struct, frozen=True):
         adapters: The classes of adapters, made without arguments.
         codecs: The classes of codecs, likewise.
         resolvers: The functions that resolve secrets, by scheme.
+        filesystems: The functions that open file systems, by scheme.
     """
 
     adapters: tuple[Reference, ...] = ()
     codecs: tuple[Reference, ...] = ()
     resolvers: dict[str, Reference] = {}
+    filesystems: dict[str, Reference] = {}
 
 
 class Request(Struct, frozen=True):
@@ -64,6 +67,7 @@ class Request(Struct, frozen=True):
         strict: Whether a worker with other code refuses the task.
         plugins: What the task needs of plugins.
         trace: ``traceparent`` and maybe ``tracestate`` of the attempt.
+        compare: Whether the operator is only looked for, and its code compared: it is not called.
     """
 
     petal: int
@@ -86,6 +90,7 @@ class Request(Struct, frozen=True):
     strict: bool = False
     trace: dict[str, str] = {}
     plugins: Plugins = Plugins()
+    compare: bool = False
 
 
 def read_request(message: Message) -> Request:
@@ -118,8 +123,22 @@ def _placed(request: Request, copy: str | None) -> Request:
     def here(path: str) -> str:
         return os.path.normpath(os.path.join(copy, os.path.relpath(path, base)))
 
-    found = request.reference
-    if found.file is not None:
-        found = msgspec.structs.replace(found, file=here(found.file))
+    def found(reference: Reference) -> Reference:
+        if reference.file is None:
+            return reference
+        return msgspec.structs.replace(reference, file=here(reference.file))
+
     folders = tuple(dict.fromkeys([*map(here, request.folders), os.path.normpath(copy)]))
-    return msgspec.structs.replace(request, reference=found, folders=folders)
+    return msgspec.structs.replace(
+        request, reference=found(request.reference), folders=folders, plugins=_found(request.plugins, found)
+    )
+
+
+def _found(plugins: Plugins, found: Callable[[Reference], Reference]) -> Plugins:
+    """Say where what plugins bring is found, for plugins in a pipeline's own files."""
+    return Plugins(
+        adapters=tuple(map(found, plugins.adapters)),
+        codecs=tuple(map(found, plugins.codecs)),
+        resolvers={name: found(one) for name, one in plugins.resolvers.items()},
+        filesystems={name: found(one) for name, one in plugins.filesystems.items()},
+    )

@@ -15,12 +15,16 @@ import threading
 from io import FileIO
 from typing import IO
 
-from petal.data.sealed import Answered, keyring
-from petal.data.wire import LIMITS, Limits, unpack
-from petal.errors import WireError
-from petal.worker.execute import Worker, refusal
+from petal.data.limits import LIMITS, Limits
+from petal.data.sealed import keyring
+from petal.errors import ClaimLost, WireError
+from petal.spec.veil import veil_standard_streams
+from petal.worker.exchange import Exchange
+from petal.worker.execute import Worker
 
 _LENGTH = 4
+#: Bytes that a frame may have.
+_LARGEST = (1 << 8 * _LENGTH) - 1
 #: The environment variable that says how a worker marks what it writes to stderr.
 MARK = "PETAL_WORKER_MARK"
 
@@ -40,6 +44,7 @@ def serve_standard_streams(limits: Limits = LIMITS) -> None:
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
+    veil_standard_streams()
     mark = os.environ.pop(MARK, "").encode()
     if mark:
         threading.Thread(target=_end_with, args=(requests,), name="petal-stdin", daemon=True).start()
@@ -63,13 +68,14 @@ def serve(reader: IO[bytes], writer: IO[bytes], limits: Limits = LIMITS, mark: b
     _write(2, mark)
     try:
         while (data := read_frame(reader, limits)) is not None:
-            answered = Answered(ring, data)
-            message = unpack(answered.opened(), limits)
-            with worker.answer(message) as reply:
-                packed = answered.sealed(reply.packed(), message.header)
-            if len(packed) >> 8 * _LENGTH:
-                error = WireError("the reply has more than 4 GiB", hint="give less at a time (`batch`)")
-                packed = answered.sealed(refusal(error).packed(), message.header)
+            exchange = Exchange(data, ring, limit=limits.bytes or _LARGEST)
+            try:
+                message = exchange.request(limits)
+            except ClaimLost as error:  # it lies elsewhere, and what comes next may be there
+                packed = exchange.refused(error)
+            else:
+                with worker.answer(message) as reply:
+                    packed = exchange.reply(reply.packed())
             _flush()
             _write(2, mark)
             write_frame(writer, packed)

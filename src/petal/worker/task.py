@@ -9,20 +9,25 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
+
+import msgspec
 
 from petal import __version__
 from petal.data.adapters import adapt
 from petal.data.files import Outputs
+from petal.data.filesystems import UNTOLD, bringing
 from petal.data.handed import hand_over
 from petal.data.values import decode_port, encode_port
 from petal.data.wire import Message, Outgoing
 from petal.errors import EnvironmentNotReady, OutputError
 from petal.running.call import Call
-from petal.running.secrets import resolving, reveal
+from petal.running.secrets import resolving, reveal, secrets_in
 from petal.spec.context import Context
 from petal.spec.operator import Input, OperatorSpec, Param
+from petal.spec.redaction import hides
+from petal.spec.url import is_url
 from petal.spec.views import Seen, View
 from petal.worker.failures import error_data
 from petal.worker.kept import Found, Kept
@@ -58,15 +63,22 @@ class Task:
         """
         request = read_request(message)
         self._kept.enter(request)
-        if not self._kept.brought.resolvers:
-            return self._do(request, message)
-        with resolving(self._kept.brought.resolve):
+        brought = self._kept.brought
+        with resolving(brought.resolve), bringing(brought.filesystem, UNTOLD):
             return self._do(request, message)
 
     def _do(self, request: Request, message: Message) -> dict[str, Any]:
         found = self._kept.find(request.reference)
         self._spec = spec = found.spec
         self._compare(request, found)
+        if request.compare:
+            return {
+                "petal": PROTOCOL,
+                "status": "ok",
+                "output": None,
+                "error": None,
+                "files": [],
+            } | self._said
         params = self._params(request, spec, message.parts)
         inputs = self._inputs(request, spec, message.parts)
         call, keeps = self._kept.call(request, found, params)
@@ -92,7 +104,13 @@ class Task:
             "output": output,
             "error": None,
             "files": [[h.temporary, h.target] for h in handed],
+            **self._secrets(output),
         } | self._said
+
+    def _secrets(self, output: Any) -> dict[str, Any]:
+        """Name the secrets that stand in what the operator gave, by their references: the sender is to hide them as well."""
+        found = secrets_in([msgspec.json.encode(output), *self._reply.spool.parts]) if hides() else []
+        return {"secrets": found} if found else {}
 
     def failed(self, error: BaseException) -> dict[str, Any]:
         """Drop what there was to give, and return the header of a reply that says so."""
@@ -176,10 +194,11 @@ class Task:
         return adapt(value, Seen(seen.view, seen.element), seen, port.name)
 
     def _context(self, request: Request) -> Context:
-        if self._kept.shares_files(request):
-            owner = request.outputs or f"{request.run}-{request.attempt}"
-            # Parts of files' names and of what is in locks, and from outside.
-            self._outputs = Outputs(_OWNER.sub("-", owner), run=_OWNER.sub("-", request.run))
+        shares_files = self._kept.shares_files(request)
+        owner = request.outputs or f"{request.run}-{request.attempt}"
+        # Parts of files' names and of what is in locks, and from outside. Who shares no files locks none either.
+        run = _OWNER.sub("-", request.run) if shares_files else ""
+        outputs = self._outputs = Outputs(_OWNER.sub("-", owner), run=run)
         return Context(
             run_id=request.run,
             node_id=request.operator_id,
@@ -189,7 +208,7 @@ class Task:
             idempotency_key=request.key,
             columns=request.columns,
             trace=request.trace or None,
-            open_output=self._outputs.open if self._outputs is not None else _no_output,
+            open_output=outputs.open if shares_files else partial(_open_elsewhere, outputs),
             secret=lambda name: str(reveal("${secret:" + name + "}")),
         )
 
@@ -220,10 +239,13 @@ def _known(slots: Mapping[str, P], name: str, spec: OperatorSpec) -> P:
     return slot
 
 
-def _no_output(path: Any) -> Any:
+def _open_elsewhere(outputs: Outputs, path: Any) -> Any:
+    """Open an output where the files of the process that runs the pipeline are not: URLs alone."""
+    if is_url(path):
+        return outputs.open(path)
     raise OutputError(
         f"cannot write {os.fspath(path)!r}: this worker does not share the files of the process that runs the pipeline",
-        hint="run this node with backend `local` or `process`, or write to an object store",
+        hint="run this node with backend `local` or `process`, or write to a URL such as `s3://bucket/key`",
     )
 
 

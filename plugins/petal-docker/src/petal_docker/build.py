@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from petal import EnvironmentNotReady, PetalError, Pipeline, UsageError, open_output
+from petal import EnvironmentNotReady, PetalError, Pipeline, UsageError, open_output, packing
+from petal_docker.archive import archived
 from petal_docker.dockerfile import base_of, written
 from petal_docker.engine import asking, connect
-from petal_docker.packing import Python, archived, included, pack, place, put
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -103,16 +103,16 @@ def build(
     tag = tag or _tag_of(needs.nodes)
     text = _text_of(dockerfile, os.fspath(file), base)
     start = base_of(text, base)
-    files = [*needs.files, *included(include, needs.folder)]
+    files = [*needs.files, *packing.included(include, needs.folder)]
     client = connect(_SILENCE)
     try:
         _have(client, start)
         python = _python_of(client, start)
         with tempfile.TemporaryDirectory(prefix="petal-docker-") as scratch:
             context = Path(scratch, "context")
-            pack(needs.packages, python, context / "site-packages")
-            here = place(files, needs.folder, context / "project")
-            put(needs.modules, context / "modules")
+            packing.pack(needs.packages, python, context / "site-packages")
+            here = packing.place(files, needs.folder, context / "project")
+            packing.put(needs.modules, context / "modules")
             arguments = {"FOLDER": here} | ({"BASE": base} if base is not None else {})
             with archived(context, text) as archive:
                 _make(client, archive, tag, arguments, on_line)
@@ -201,7 +201,7 @@ def _no_base(image: str, reason: str) -> EnvironmentNotReady:
     )
 
 
-def _python_of(client: APIClient, image: str) -> Python:
+def _python_of(client: APIClient, image: str) -> packing.Python:
     """Ask a base image which Python it has."""
     with asking(f"start a container of the base image `{image}`"):
         made = client.create_container(
@@ -233,7 +233,7 @@ def _python_of(client: APIClient, image: str) -> Python:
             f"the base image `{image}` has Python {version[0]}.{version[1]}, but Petal needs 3.11 or later",
             hint=f"take another: `--base {default_base()}`",
         )
-    return Python((version[0], version[1]), machine, glibc)
+    return packing.Python((version[0], version[1]), machine, glibc)
 
 
 def _run(client: APIClient, container: str) -> tuple[str, str]:

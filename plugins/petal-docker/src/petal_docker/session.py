@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from petal import Capabilities, PetalError, Reply, Task, WireError
+from petal import Capabilities, PetalError, Reply, Task
 from petal_docker.container import NAMES, Container, Wanted, remove
 from petal_docker.engine import asking, connect
 from petal_docker.guard import GUARD
@@ -64,7 +64,7 @@ class DockerSession:
         job = Job(task)
         future: Future[Reply]
         try:
-            data = b"" if task.payload.plain is not None else _message(task)
+            data = b"" if task.payload.plain is not None else task.payload.packed(LARGEST)
         except PetalError as error:
             future = Future()
             future.set_exception(error)
@@ -210,21 +210,6 @@ class DockerSession:
     def _forget(self, future: Future[Reply]) -> None:
         with self._lock:
             self._jobs.pop(future, None)
-
-
-def _message(task: Task) -> bytes:
-    """Return a task's message.
-
-    Raises:
-        WireError: It is larger than a worker reads.
-    """
-    data = task.payload.packed()
-    if len(data) > LARGEST:
-        raise WireError(
-            f"the message to `{task.node}` has {len(data):,} bytes, but a worker in a container reads {LARGEST:,}",
-            hint="send less at a time (`batch`)",
-        )
-    return data
 
 
 def _name(*parts: str) -> str:

@@ -1,40 +1,37 @@
-"""Lay out what an image needs of this machine: packages as they are installed here, and a pipeline's Python files."""
+"""Lay out what operators need where they are to run: packages as they are installed here, and a project's files."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import io
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tarfile
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from msgspec import Struct
 
-from petal import EnvironmentNotReady, PetalError
+from petal.errors import EnvironmentNotReady, PetalError
 
 #: What an installer notes of a package; none of it holds in a copy.
 _NOTES = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
 #: What the older names of platforms stand for, as versions of glibc.
 _OLD = {"manylinux1": "2_5", "manylinux2010": "2_12", "manylinux2014": "2_17"}
 _PLATFORM = re.compile(r"(manylinux|musllinux)_(\d+)_(\d+)_(\w+)")
+#: The modules of distributions that are not called as they are.
+_MODULES = {"petal-etl": "petal"}
 _LINES = 8
 
 
 class Python(Struct, frozen=True):
-    """The Python of an image.
+    """The Python of an image, or of a service that runs functions.
 
     Attributes:
         version: Such as (3, 11).
         machine: Such as ``x86_64``.
-        glibc: Its version, such as (2, 36); None where the image has another C library (musl).
+        glibc: Its version, such as (2, 36); None where there is another C library (musl).
     """
 
     version: tuple[int, int]
@@ -86,15 +83,15 @@ class Python(Struct, frozen=True):
 def pack(packages: Mapping[str, str], python: Python, target: Path) -> None:
     """Put distributions into a folder that Python can import them from, in the versions that are installed here.
 
-    What is installed here is copied, if it suits the Python of the image; otherwise pip fetches a wheel that does.
+    What is installed here is copied, if it suits the Python there; otherwise pip fetches a wheel that does.
 
     Args:
         packages: Versions by name.
-        python: The image's Python.
+        python: The Python that will import them.
         target: The folder, which is made.
 
     Raises:
-        EnvironmentNotReady: pip is not here, or finds no wheel that suits the image.
+        EnvironmentNotReady: pip is not here, or finds no wheel that suits.
     """
     target.mkdir(parents=True)
     foreign = []
@@ -156,36 +153,11 @@ def put(modules: Mapping[str, str], target: Path) -> None:
 
     Args:
         modules: Their files, by the path under which they are imported.
-        target: The folder, which is made.
+        target: The folder, which is made if it is not there.
     """
-    target.mkdir(parents=True)
+    target.mkdir(parents=True, exist_ok=True)
     for name, source in modules.items():
         _copy(Path(source), target / name)
-
-
-@contextmanager
-def archived(folder: Path, dockerfile: str) -> Iterator[IO[bytes]]:
-    """Give a folder and a Dockerfile as a tar file that says of each file its name and content alone.
-
-    So the engine finds the steps of an earlier build again, and whoever runs in the image can read everything.
-    """
-
-    def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-        entry.uid = entry.gid = entry.mtime = 0
-        entry.uname = entry.gname = ""
-        entry.mode = 0o755 if entry.isdir() else 0o644
-        return entry
-
-    with tempfile.TemporaryFile(dir=folder.parent) as file:
-        with tarfile.open(fileobj=file, mode="w") as archive:
-            text = dockerfile.encode()
-            entry = plain(tarfile.TarInfo("Dockerfile"))
-            entry.size = len(text)
-            archive.addfile(entry, io.BytesIO(text))
-            for path in sorted(folder.iterdir()):
-                archive.add(path, arcname=path.name, filter=plain)
-        file.seek(0)
-        yield file
 
 
 def _beneath(path: Path) -> Iterator[Path]:
@@ -211,15 +183,21 @@ def _installed(found: importlib.metadata.Distribution) -> Iterator[tuple[Path, s
     for file in found.files or ():
         if ".." in file.parts or file.is_absolute() or "__pycache__" in file.parts or file.name in _NOTES:
             continue
+        source = Path(str(found.locate_file(file)))
         if is_editable and len(file.parts) == 1:  # what leads from here to its sources
-            continue
-        yield Path(str(found.locate_file(file))), str(file)
-    if is_editable and found.metadata["Name"] == "petal-etl":
-        import petal
+            yield from _led_to(source, found.metadata["Name"])
+        else:
+            yield source, str(file)
 
-        above = Path(petal.__file__).resolve().parent
-        for source in _beneath(above):
-            yield source, os.path.join("petal", os.path.relpath(source, above))
+
+def _led_to(link: Path, name: str) -> Iterator[tuple[Path, str]]:
+    """Give the sources that a ``.pth`` file leads to: the package that is called as its distribution."""
+    module = _MODULES.get(name, name.replace("-", "_").lower())
+    for line in link.read_text("utf-8").splitlines() if link.suffix == ".pth" else ():
+        folder = Path(line.strip() or os.devnull)
+        if (folder / module).is_dir():
+            for source in _beneath(folder / module):
+                yield source, os.path.relpath(source, folder)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -242,19 +220,20 @@ def _fetch(names: list[str], python: Python, target: Path) -> None:
         return
     if "No module named pip" in done.stderr:
         raise EnvironmentNotReady(
-            f"the image has {python}, other than here, and pip, which would fetch {', '.join(names)} for it, is not installed",
-            hint="`python -m ensurepip` (or `uv pip install pip`), or name a `--base` with this machine's Python",
+            f"{', '.join(names)} as installed here do not suit the place where they are to run ({python}), and pip, which "
+            "would fetch those that do, is not installed",
+            hint="`python -m ensurepip` (or `uv pip install pip`), or choose a place with this machine's Python",
         )
     said = "\n".join(done.stderr.strip().splitlines()[-_LINES:])
     raise EnvironmentNotReady(
-        f"pip finds no wheels of {', '.join(names)} for the image ({python}):\n{said}",
-        hint=f"name a `--base` with Python {sys.version_info[0]}.{sys.version_info[1]} for this machine, or make wheels "
-        "and name their folder in $PIP_FIND_LINKS",
+        f"pip finds no wheels of {', '.join(names)} for the place where they are to run ({python}):\n{said}",
+        hint=f"choose one with Python {sys.version_info[0]}.{sys.version_info[1]} for this machine, or make wheels and "
+        "name their folder in $PIP_FIND_LINKS",
     )
 
 
 def _glibc() -> tuple[int, int]:
-    """Return the version of glibc here; one that no image has where there is none."""
+    """Return the version of glibc here; one that no place has where there is none."""
     try:
         found = re.search(r"(\d+)\.(\d+)", os.confstr("CS_GNU_LIBC_VERSION") or "")
     except (AttributeError, OSError, ValueError):
