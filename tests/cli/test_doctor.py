@@ -164,3 +164,46 @@ def test_a_program_that_answers_no_probe_is_looked_for(tmp_path: Path) -> None:
     gone = found["backend gone (as of gone)"]
     assert (gone["state"], gone["detail"]) == ("broken", "there is no such function (deploy it)")
     assert code == 4
+
+
+def probed(found: dict[str, dict[str, str]]) -> list[str]:
+    """Return the backends that were looked at, without the one that is always here."""
+    return [name for name in found if name.startswith("backend") and name != "backend local"]
+
+
+def test_one_backend_of_the_pipeline_is_probed_alone(tmp_path: Path) -> None:
+    """`--backend` leaves the others out; one on which no node runs is a mistake, and so are settings beside the nodes'."""
+    site = Site(tmp_path)
+    (tmp_path / "operators.py").write_text(PROGRAMS)
+    nodes = "".join(
+        f"  - {{id: {name}, type: Own, inputs: {{}}, execution: {{backend: {name}, protocol: json}}}}\n"
+        for name in ("there", "gone")
+    )
+    (tmp_path / "x.yaml").write_text(f"plugins: [./operators.py]\nnodes:\n{nodes}")
+    code, found = facts(site, "x.yaml", "--backend", "there")
+    assert (code, probed(found)) == (0, ["backend there (as of there)"])
+    for wrong, says in {
+        "process": "no node of the pipeline runs on `process`",
+        "there,a=b": "settings are those",
+    }.items():
+        ran = site.petal("doctor", "x.yaml", "--backend", wrong)
+        assert ran.returncode == 2
+        assert says in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("backend", "code", "says"),
+    [
+        ("process,workers=1", 0, "Python "),
+        ("process,workers=x", 4, "setting `workers`"),
+        ("nonesuch", 4, "there is no backend `nonesuch`"),
+    ],
+)
+def test_one_backend_is_probed_with_settings_of_its_own(
+    tmp_path: Path, backend: str, code: int, says: str
+) -> None:
+    """Without a file they follow its name, as with `petal run --backend`."""
+    exit_code, found = facts(Site(tmp_path), "--backend", backend)
+    name = f"backend {backend.partition(',')[0]}"
+    assert (exit_code, probed(found)) == (code, [name])
+    assert says in found[name]["detail"]

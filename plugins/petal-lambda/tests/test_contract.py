@@ -14,8 +14,11 @@ from petal.testing import BackendContract, echo
 from petal.testing.frame_kinds import KINDS
 from petal.testing.kinds import KINDS as PLAIN
 from petal.testing.place import Place
+from tests.services.locks import alone
+from tests.services.service import cache
 
-pytestmark = [pytest.mark.aws, pytest.mark.slow]
+#: The first test waits for the package, whose parts may have to be fetched.
+pytestmark = [pytest.mark.aws, pytest.mark.slow, pytest.mark.timeout(600)]
 
 #: Any operator: those of the contract come with Petal.
 OPERATORS = "from petal import operator\n\n@operator\ndef any(value: int) -> int:\n    return value\n"
@@ -44,18 +47,20 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def zipped(project: Path) -> Path:
     """The zip of a function, as AWS takes it."""
-    made = package(
-        project / "pipeline.yaml", project / "function.zip", Wanted(packages=TESTING, by_bucket=True)
-    )
+    with alone(cache() / "lambda-contract.lock"):  # what one has fetched, pip need not fetch for the other
+        made = package(
+            project / "pipeline.yaml", project / "function.zip", Wanted(packages=TESTING, by_bucket=True)
+        )
     return Path(made.path)
 
 
 @pytest.fixture(scope="session")
 def imaged(project: Path) -> Path:
     """What the image of a function holds in /var/task."""
-    image_folder(
-        project / "pipeline.yaml", project / "image", Wanted(packages=(*TESTING, *FRAMES), glibc=GLIBC)
-    )
+    with alone(cache() / "lambda-contract.lock"):
+        image_folder(
+            project / "pipeline.yaml", project / "image", Wanted(packages=(*TESTING, *FRAMES), glibc=GLIBC)
+        )
     return project / "image" / "task"
 
 
@@ -135,25 +140,34 @@ class OnTheEmulator(BackendContract):
             one.stop()
 
 
-class TestZip(OnTheEmulator):
-    """From the zip."""
-
+class _Zip(OnTheEmulator):
     code = "zipped"
-    is_signed = False
     left_out: ClassVar[Mapping[str, str]] = dict.fromkeys(
         _OTHERS, "it does not fit into a zip beside Polars; the image has it"
     )
 
 
+class TestZip(_Zip):
+    """From the zip."""
+
+    is_signed = False
+
+
+class TestZipSigned(_Zip):
+    """From the zip, with every message signed."""
+
+    is_signed = True
+
+
 class TestImageSigned(OnTheEmulator):
-    """From what lies in the image, with every message signed."""
+    """From what lies in the image: the frames of other libraries too; with every message signed."""
 
     code = "imaged"
     is_signed = True
 
 
 class TestImage(OnTheEmulator):
-    """From what lies in the image."""
+    """The same unsigned."""
 
     code = "imaged"
     is_signed = False

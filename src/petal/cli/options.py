@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from petal.planning.build import Planned
     from petal.planning.request import Request
     from petal.spec.plan import Plan
+    from petal.spec.policy import Execution
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -131,6 +132,21 @@ def _placement(text: str) -> tuple[str, str]:
                 hint="write --backend NODE=NAME,KEY=VALUE; a value with a comma goes into the file",
             )
     return node, name + comma + rest
+
+
+def place_of(text: str) -> Execution:
+    """Return the place that a ``--backend`` without a node names.
+
+    Raises:
+        UsageError: It is not written as it should be.
+    """
+    from petal.planning.request import placed
+    from petal.spec.policy import Execution
+
+    node, place = _placement(text)
+    if node:
+        raise UsageError(f"--backend {text}: there is no node to name here", hint=f"write --backend {place}")
+    return placed(Execution(), place)
 
 
 def _pairs(option: str, texts: Iterable[str]) -> dict[str, Any]:
