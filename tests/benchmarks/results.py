@@ -196,7 +196,7 @@ def _container(results: Results) -> tuple[str, bool]:
     return f"{first:.2f} s; {call * 1e3:.1f} ms", first <= 0.6 and call <= 0.003
 
 
-def _function(results: Results) -> tuple[str, bool]:
+def _lambda_call(results: Results) -> tuple[str, bool]:
     bare, own = (results.figure("lambda", "calls", key) for key in ("boto3", "petal"))
     colds = [results.figure("lambda", "cold", key) * 1e3 for key in ("petal", "boto3")]
     told = f"{(own - bare) * 1e3:.2f} ms more ({own * 1e3:.2f}, boto3 {bare * 1e3:.2f}); first {colds[0]:.0f} ms, boto3 {colds[1]:.0f}"
@@ -240,7 +240,7 @@ CHECKS: list[Check] = [
     ("8 CPU-bound tasks, with the start of the pool", "≤ 1.05x `ProcessPoolExecutor`", _burns),
     ("100 MB to a worker and back", "≤ 0.5 s", _sent),
     ("a first call in a container; a call in a warm one", "≤ 0.6 s; ≤ 3 ms", _container),
-    ("a call of a function on Lambda's emulator", "≤ 1 ms above boto3 alone", _function),
+    ("a call of a function on Lambda's emulator", "≤ 1 ms above boto3 alone", _lambda_call),
     ("journal and events, per node", "≤ 5 µs", _recorded),
     ("cached outputs of 100 bytes, per node of a whole run", "≤ 100 µs", _hits),
     ("a cached output of 100 MiB", "≥ 0.8 GB/s", _large_hit),

@@ -56,6 +56,16 @@ def plain(text: str, limit: int = CHARACTERS) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def listen() -> None:
+    """Let loggers make records of INFO once and for all, in a process that does nothing but tasks.
+
+    A level that is set makes every logger of the process forget what it knows, which takes longer than many a task.
+    """
+    root = logging.getLogger()
+    if root.level > logging.INFO:
+        root.setLevel(logging.INFO)
+
+
 @contextmanager
 def captured() -> Iterator[Records]:
     """Capture what is logged at INFO and above until the block ends."""
@@ -68,5 +78,5 @@ def captured() -> Iterator[Records]:
         yield records
     finally:
         root.removeHandler(records)
-        if root.level == logging.INFO:  # else the task has set another
+        if before > logging.INFO and root.level == logging.INFO:  # else the task has set another
             root.setLevel(before)

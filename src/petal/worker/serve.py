@@ -21,6 +21,7 @@ from petal.errors import ClaimLost, WireError
 from petal.spec.veil import veil_standard_streams
 from petal.worker.exchange import Exchange
 from petal.worker.execute import Worker
+from petal.worker.logs import listen
 
 _LENGTH = 4
 #: Bytes that a frame may have.
@@ -45,6 +46,7 @@ def serve_standard_streams(limits: Limits = LIMITS) -> None:
     os.close(nothing)
     os.dup2(2, 1)
     veil_standard_streams()
+    listen()
     mark = os.environ.pop(MARK, "").encode()
     if mark:
         threading.Thread(target=_end_with, args=(requests,), name="petal-stdin", daemon=True).start()

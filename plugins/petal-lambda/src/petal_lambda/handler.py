@@ -10,6 +10,7 @@ from typing import Any
 
 from petal.errors import WireError
 from petal.spec.veil import veil_standard_streams
+from petal.worker.logs import listen
 from petal.worker.service import Service
 from petal_lambda.envelope import body_of, envelope, room
 from petal_lambda.records import Records
@@ -66,5 +67,6 @@ def _left(context: Any) -> float | None:
 
 if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # the process is a sandbox: what is printed goes to CloudWatch
     veil_standard_streams()
+    listen()
 #: What Lambda calls: the handler of every function that `petal lambda deploy` makes.
 handler = Function()
