@@ -209,35 +209,38 @@ def _nodes(plan: Plan, ids: list[str], own: Mapping[str, str], version: str) -> 
     """Describe the nodes; ``own`` has a digest for each file of the user's Python, by its name in operators."""
     found = []
     operators, moved, reads = plan.operators, bool(plan.moved), files_read(plan)
+    is_simple = not moved and not reads
     known, plain, effects, code = None, True, Effects.PURE, version
     for i, node in enumerate(plan.nodes):
-        policies, inputs, fed = node.policies, node.inputs, []
+        policies, inputs = node.policies, node.inputs
         if policies is not known:  # most nodes share theirs
             known = policies
             plain = policies is None or not policies.origins
             effects = policies.effects if policies is not None else Effects.PURE
-        if inputs:
-            fed = [
-                ids[b.node] if b.port == "output" else _name(ids, b)
-                for b in inputs.values()
-                if type(b) is FromNode
-            ]
+        fed = [
+            ids[b.node] if b.port == "output" else _name(ids, b)
+            for b in inputs.values()
+            if type(b) is FromNode
+        ]
         said = node.params or not plain
         if len(fed) < len(inputs):
             said, fed = True, _fed(ids, inputs.values())
         if own:
             code = own.get(operators[node.operator].file, version)
+        if is_simple and not said and not node.after:
+            found.append(PlannedNode(ids[i], node.operator, "local", (), tuple(fed), effects, code))
+            continue
         found.append(
             PlannedNode(
                 ids[i],
                 node.operator,
                 "local" if plain and not moved else shown_backend(plan, i),
-                tuple([ids[k] for k in node.after]) if node.after else (),
+                tuple([ids[k] for k in node.after]),
                 tuple(fed),
                 effects,
                 code,
                 _config(node) if said else None,
-                reads.get(i) if reads else None,
+                reads.get(i),
             )
         )
     return tuple(found)

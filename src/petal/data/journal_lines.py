@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
@@ -21,17 +21,21 @@ _NAMES: Final = frozenset(
 )
 
 
-def lines_for(records: Iterable[Struct]) -> bytes:
+def lines_for(records: Sequence[Struct]) -> bytes:
     """Return the lines of records: secrets hidden, text that is no Unicode escaped. Never fails."""
     encode = _hiding if hides() else _encoder.encode
-    lines = []
-    for record in records:
-        try:
-            body = encode(record)[1:]
-        except (TypeError, ValueError, OverflowError, RecursionError):
-            body = _encoder.encode(_plain(record))[1:]
-        lines.append(b'{"crc":"%08x",%b\n' % (crc32(body), body))
-    return b"".join(lines)
+    try:
+        bodies = [encode(record)[1:] for record in records]
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        bodies = [_body_of(record, encode) for record in records]
+    return b"".join([b'{"crc":"%08x",%b\n' % (crc32(body), body) for body in bodies])
+
+
+def _body_of(record: Struct, encode: Callable[[Struct], bytes]) -> bytes:
+    try:
+        return encode(record)[1:]
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return _encoder.encode(_plain(record))[1:]
 
 
 class Line(NamedTuple):
