@@ -322,7 +322,33 @@ def test_two_runs_do_not_write_one_url(session: Session, files: FolderFileSystem
     assert get(files, "shelf://b/out.txt") == b"outer"
 
 
+def test_two_nodes_do_not_write_one_url(session: Session, files: FolderFileSystem) -> None:
+    """A scheme in capitals names the same file: half of the rows would be lost."""
+    put(files, "shelf://b/in.txt", b"a\n")
+    parts = [node("FileReader", id="reader", file_path=URL("shelf://b/in.txt"))]
+    for name, url in (("one", "shelf://b/out.txt"), ("two", "SHELF://b/out.txt")):
+        parts.append(node("FileWriter", id=name, inputs={"lines": "reader"}, file_path=URL(url)))
+    found = Pipeline.of(*parts, session=session).validate()
+    assert [one.code for one in found] == ["duplicate-target"]
+
+
 # -- the journal, and the cache ---------------------------------------------------------------------------------
+
+
+def failing_while(broken: Path) -> list[Any]:
+    """Return the nodes that copy a URL to another, and then fail for as long as a file is there, which is made."""
+    broken.touch()
+
+    @operator
+    def check(*, name: str) -> None:
+        if Path(name).exists():
+            raise ValueError("not yet")
+
+    return [
+        node("FileReader", id="reader", file_path=URL("shelf://b/in.txt")),
+        node("FileWriter", id="writer", inputs={"lines": "reader"}, file_path=URL("shelf://b/out.txt")),
+        node(check, id="check", after=["writer"], name=str(broken)),
+    ]
 
 
 def test_the_journal_says_what_was_published(
@@ -331,18 +357,7 @@ def test_the_journal_says_what_was_published(
     """A resumed run does not write again what is there still, and does write what is not (S9.3)."""
     put(files, "shelf://b/in.txt", b"a\n")
     broken = tmp_path / "broken"
-    broken.touch()
-
-    @operator
-    def check(*, name: str) -> None:
-        if Path(name).exists():
-            raise ValueError("not yet")
-
-    parts = [
-        node("FileReader", id="reader", file_path=URL("shelf://b/in.txt")),
-        node("FileWriter", id="writer", inputs={"lines": "reader"}, file_path=URL("shelf://b/out.txt")),
-        node(check, id="check", after=["writer"], name=str(broken)),
-    ]
+    parts = failing_while(broken)
 
     def run(**asked: Any) -> Any:
         files.calls.clear()
@@ -364,18 +379,7 @@ def test_a_run_does_not_go_on_with_another_input(
     """What is at the URL has changed since the run was stopped."""
     put(files, "shelf://b/in.txt", b"a\n")
     broken = tmp_path / "broken"
-    broken.touch()
-
-    @operator
-    def check(*, name: str) -> None:
-        if Path(name).exists():
-            raise ValueError("not yet")
-
-    parts = [
-        node("FileReader", id="reader", file_path=URL("shelf://b/in.txt")),
-        node("FileWriter", id="writer", inputs={"lines": "reader"}, file_path=URL("shelf://b/out.txt")),
-        node(check, id="check", after=["writer"], name=str(broken)),
-    ]
+    parts = failing_while(broken)
     pipeline = Pipeline.of(*parts, session=session, name="p")
     assert pipeline.run(home=tmp_path / "home").status == "failed"
     put(files, "shelf://b/in.txt", b"b\n")

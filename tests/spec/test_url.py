@@ -54,6 +54,12 @@ def test_the_parts_of_a_url(url: str, name: str, suffix: str, parent: str) -> No
     assert str(found) == url
 
 
+def test_one_file_is_one_url() -> None:
+    """The case of a scheme says nothing; everything behind it is kept as it is."""
+    assert URL("S3://Bucket/Key") == URL("s3://Bucket/Key") == "s3://Bucket/Key"
+    assert URL("no URL at all") == "no URL at all"
+
+
 def test_what_is_beside() -> None:
     """Relative to a folder; never above its bucket."""
     folder = URL("s3://b/jobs/etl")

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from petal_lambda.backend import AwsLambda
+from petal_lambda.clients import client_of
 from petal_lambda.settings import LambdaSettings, called
 
 from petal import EnvironmentNotReady
@@ -110,6 +111,9 @@ class TestThisMachine:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
         opened(function_name=_ARN, dry_run=False)
+        client = client_of(LambdaSettings(function_name=_ARN))
+        assert client.meta.region_name == _ARN.split(":")[3]
+        client.close()
 
 
 def test_a_plan_imports_no_sdk() -> None:
@@ -165,6 +169,7 @@ class TestTheFunction:
         """Its tasks will wait for their turn."""
         aws_stub.always("Invoke", faults.throttled(1))
         opened(dry_run=True)
+        assert aws_stub.count("Invoke") == 1
 
     def test_a_run_ends_before_its_first_node(self, aws_stub: AwsStub, run: Run) -> None:
         """No node runs where one of them could not."""

@@ -18,10 +18,16 @@ class URL(str):
     """A file that is not on this machine: ``s3://bucket/key``. A parameter that may name one is ``Path | URL``.
 
     Open it with :func:`petal.open_input` and :func:`petal.open_output`, which take paths as well. It is a text, so it
-    keeps every character as the user wrote it; ``Path`` would make one slash of two.
+    keeps every character as the user wrote it; ``Path`` would make one slash of two. The scheme alone is written in small
+    letters, since ``S3://`` names the same file: what is one file is one URL.
     """
 
     __slots__ = ()
+
+    def __new__(cls, text: str) -> URL:
+        """Make one of a text."""
+        found = _START.match(text)
+        return super().__new__(cls, found[1].lower() + text[found.end(1) :] if found is not None else text)
 
     @property
     def scheme(self) -> str:
